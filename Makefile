@@ -1,0 +1,122 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# What a caller may set.
+TESTFLAGS ?=
+BENCHTIME ?= 1s
+FUZZTIME ?= 1m
+
+golangci_version := 2.15.0
+gobin := $(or $(shell go env GOBIN),$(shell go env GOPATH)/bin)
+export PATH := $(gobin):$(PATH)
+
+tool := go tool -modfile=tools.mod
+generated := plugin/proto/pluginv1
+
+# Always a semantic version: without a tag, one that sorts before every release.
+version := $(shell git describe --tags --match 'v*' --dirty 2>/dev/null || \
+	echo "v0.0.0-dev-$$(git describe --always --dirty 2>/dev/null || echo unknown)")
+build := CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(version)'
+plugins := $(wildcard plugins/*/cmd/flamingock-plugin-*)
+
+.PHONY: help
+help: ## Print this message
+	@grep -E '^[a-z/-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+.PHONY: build
+build: ## Build the command and every plugin into bin/
+	$(build) -o bin/flamingock ./cmd/host
+	$(build) -o bin/ $(addprefix ./,$(plugins))
+	@# What a plugin offers, beside it, so that the command can know without starting it.
+	for plugin in $(notdir $(plugins)); do \
+		bin/$$plugin describe > bin/$$plugin.json.new; \
+		mv bin/$$plugin.json.new bin/$$plugin.json; \
+	done
+
+.PHONY: quickstart
+quickstart: build ## Build, then apply the first changes and show what happened
+	examples/quickstart.sh
+
+.PHONY: examples
+examples: build ## Run every example that has a run.sh
+	for run in examples/*/run.sh; do echo "== $$run"; "$$run"; done
+
+.PHONY: test
+test: ## Run the tests that need nothing but Go
+	go test $(TESTFLAGS) ./...
+	go -C test test $(TESTFLAGS) ./...
+
+.PHONY: test/servers
+test/servers: with-servers ## Run every test, with real servers
+	bin/with-servers -- $(MAKE) --no-print-directory test TESTFLAGS='-count=1 $(TESTFLAGS)'
+
+.PHONY: bench
+bench: ## Run the benchmarks that need nothing but Go
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(TESTFLAGS) ./...
+	go -C test test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(TESTFLAGS) ./...
+
+.PHONY: bench/servers
+bench/servers: with-servers ## Run every benchmark, with real servers
+	bin/with-servers -- $(MAKE) --no-print-directory bench
+
+.PHONY: fuzz
+fuzz: ## Fuzz each target for FUZZTIME (1m)
+	@grep -rEo --include='*_test.go' '^func Fuzz\w+' . | sed -E 's|/[^/]+:func | |' | sort -u | \
+	while read -r dir target; do \
+		echo "== $$dir $$target"; \
+		go -C "$$dir" test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) . </dev/null; \
+	done
+
+.PHONY: check
+check: ## Run what CI runs
+	.ci/run
+
+.PHONY: lint
+lint: lint/arrows ## Check style, and the arrows between packages
+	@[[ "$$(golangci-lint version --short 2>/dev/null)" == $(golangci_version) ]] || \
+		{ echo 'golangci-lint $(golangci_version) is needed: run make tools' >&2; exit 1; }
+	golangci-lint config verify
+	golangci-lint run
+	cd test && golangci-lint run
+	golangci-lint fmt --diff
+	$(tool) buf lint
+
+.PHONY: lint/arrows
+lint/arrows: ## Check the arrows that the linter cannot see
+	.ci/arrows
+
+.PHONY: generate
+generate: ## Regenerate the code of the wire protocol
+	$(tool) buf generate
+
+.PHONY: generate/check
+generate/check: ## Fail where generated code is stale
+	@new=$$(mktemp -d); trap 'rm -rf "$$new"' EXIT; \
+	$(tool) buf generate -o "$$new"; \
+	diff -r $(generated) "$$new/$(generated)" || \
+		{ echo '$(generated) is stale: run make generate' >&2; exit 1; }
+
+.PHONY: fmt
+fmt: ## Format the code
+	golangci-lint fmt
+
+.PHONY: tidy
+tidy: ## Bring go.mod and go.sum up to date
+	go mod tidy
+	go -C test mod tidy
+
+.PHONY: tidy/check
+tidy/check: ## Fail where go.mod or go.sum is out of date
+	go mod tidy -diff
+	go -C test mod tidy -diff
+
+.PHONY: tools
+tools: ## Install the linter, in the version that CI uses
+	@[[ "$$(golangci-lint version --short 2>/dev/null)" == $(golangci_version) ]] || \
+		go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(golangci_version)
+	golangci-lint version
+
+.PHONY: with-servers
+with-servers: ## Build bin/with-servers, which runs a command with real servers
+	go -C test build -o ../bin/with-servers ./servers/cmd/with-servers

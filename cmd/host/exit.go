@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/flamingock/flamingock-go/core"
+	"github.com/flamingock/flamingock-go/core/audit"
+	"github.com/flamingock/flamingock-go/core/diag"
+	"github.com/flamingock/flamingock-go/core/lock"
+	"github.com/flamingock/flamingock-go/core/run"
+)
+
+// The exit codes. 0, 1, 2, 126 and 130 mean what they mean for the Java
+// implementation's command; the others tell classes of 1 apart.
+const (
+	exitOK          = 0
+	exitError       = 1   // everything without a code of its own
+	exitUsage       = 2   // the command line is wrong
+	exitPending     = 3   // plan --detailed-exit-code: something is pending
+	exitInvalid     = 10  // the project cannot be run as written; nothing was run
+	exitLocked      = 11  // another instance has the lock, and waiting was over
+	exitFailed      = 12  // a change failed and was rolled back
+	exitFailedDirty = 13  // a change failed and left something behind
+	exitDecision    = 14  // a change needs a person's decision
+	exitEdited      = 15  // an applied change was edited
+	exitRecord      = 16  // the audit trail could not be written
+	exitLost        = 17  // the lock was lost in the middle
+	exitNotFound    = 126 // a plugin or the project file is missing
+	exitInterrupted = 130 // stopped on request
+)
+
+// exitCodes is the table that help shows.
+const exitCodes = `Exit codes:
+    0  done, or nothing to do
+    1  error
+    2  wrong usage
+    3  plan --detailed-exit-code: changes are pending
+   10  the project cannot be run as it is written; nothing was run
+   11  another instance holds the lock and the time to wait was over
+   12  a change failed and was rolled back
+   13  a change failed and left something behind, or its outcome is unknown
+   14  a change needs a decision (issue list, audit fix)
+   15  an applied change was edited
+   16  the audit trail could not be written
+   17  the lock was lost in the middle of the run
+  126  a plugin or the project file is missing
+  130  stopped on request
+`
+
+// usageError marks an error in the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// notFoundError marks something that has to be there first.
+type notFoundError struct{ error }
+
+func (e notFoundError) Unwrap() error { return e.error }
+
+// errPending is what plan ends with where --detailed-exit-code was given.
+var errPending = errors.New("changes are pending")
+
+// exitCode maps an error to an exit code. It is the only place that does.
+func exitCode(err error) int {
+	var (
+		usage   usageError
+		missing notFoundError
+		unknown *core.UnknownTypeError
+		invalid *diag.InvalidError
+		changed *run.ChangeError
+		issues  *run.IssuesError
+		edited  *run.EditedError
+		record  *audit.RecordError
+	)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errPending):
+		return exitPending
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &missing), errors.As(err, &unknown):
+		return exitNotFound
+	case errors.As(err, &invalid):
+		return exitInvalid
+	case errors.Is(err, lock.ErrHeld):
+		return exitLocked
+	case errors.Is(err, lock.ErrLost):
+		return exitLost
+	case errors.As(err, &record):
+		return exitRecord
+	case errors.As(err, &edited):
+		return exitEdited
+	case errors.Is(err, run.ErrStopped), errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.As(err, &changed):
+		if changed.Status == run.StatusRolledBack {
+			return exitFailed
+		}
+		return exitFailedDirty
+	case errors.As(err, &issues):
+		return exitDecision
+	}
+	return exitError
+}

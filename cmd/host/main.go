@@ -1,0 +1,56 @@
+// Command flamingock applies versioned changes to the systems that an
+// application depends on: each exactly once, in order, under a lock, with an
+// audit trail. Integrations are plugins.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set when a release is built.
+var version = "dev"
+
+func main() {
+	os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// Main runs the command and returns its exit code.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	// The first interrupt asks to stop after the present step, the second one
+	// to stop now. SIGTERM, which gives a bounded time, is like the first.
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	stop := make(chan struct{})
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	go func() {
+		<-signals
+		_, _ = fmt.Fprintln(stderr, "stopping after the present step; interrupt again to stop now")
+		close(stop)
+		<-signals
+		cancel(errInterrupted)
+	}()
+
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, stop: stop}
+	root := newRoot(a)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	code := exitCode(err)
+	if err != nil && !errors.Is(err, errPending) {
+		a.showError(err)
+	}
+	return code
+}
+
+// errInterrupted is why the context of a run ends at the second interrupt.
+var errInterrupted = fmt.Errorf("interrupted: %w", context.Canceled)

@@ -1,0 +1,88 @@
+package change
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+)
+
+// fileName is what the Java implementation looks for, extension included: the
+// order is as short as possible.
+var fileName = regexp.MustCompile(`^_(.+?)__(.+)$`)
+
+// isChangeFile tells whether a file of this name is read as a change.
+func isChangeFile(name string) bool {
+	ext := strings.ToLower(path.Ext(name))
+	return ext == ".yaml" || ext == ".yml"
+}
+
+// splitName returns the order and the name that a file's name says, extension
+// left out, or a problem and its mend.
+func splitName(file string) (order, name, problem, fix string) {
+	m := fileName.FindStringSubmatch(file)
+	if m == nil {
+		fix := fmt.Sprintf("rename it to %s", proposedName(file))
+		if strings.HasPrefix(file, ".") {
+			fix = "delete it, or " + fix
+		}
+		return "", "", "the file's name does not say its order", fix
+	}
+	order, name = m[1], strings.TrimSuffix(m[2], path.Ext(m[2]))
+	if problem := orderProblem(order); problem != "" {
+		return "", "", problem, fmt.Sprintf("rename it to %s", proposedName(file))
+	}
+	return order, name, "", ""
+}
+
+// orderProblem says what is wrong with an order; "" where nothing is.
+func orderProblem(order string) string {
+	letters := 0
+	for _, c := range order {
+		if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' {
+			letters++
+		}
+	}
+	switch {
+	case letters < 3:
+		return fmt.Sprintf("the order %q has fewer than three letters or digits", order)
+	case utf8.RuneCountInString(order) > maxNameLength:
+		return fmt.Sprintf("the order is longer than %d characters", maxNameLength)
+	}
+	return ""
+}
+
+// The beginnings of names that other tools and habits give: V1__x, 001_x, _001_x.
+var numbered = regexp.MustCompile(`^[._-]*[a-zA-Z]?([0-9][0-9._]*?)?[-_. ]*([^-_. ].*)?$`)
+
+// proposedName returns the name that a change file should have had.
+func proposedName(file string) string {
+	stem := strings.TrimSuffix(file, path.Ext(file))
+	number, rest := "1", stem
+	if m := numbered.FindStringSubmatch(stem); m != nil && m[1] != "" {
+		number, rest = strings.Trim(m[1], "._"), m[2]
+	} else {
+		rest = strings.TrimLeft(stem, "._- ")
+	}
+	number = strings.ReplaceAll(number, ".", "_")
+	if len(number) < 4 {
+		number = strings.Repeat("0", 4-len(number)) + number
+	}
+	if rest == "" {
+		rest = "Name"
+	}
+	ext := strings.ToLower(path.Ext(file))
+	if ext != ".yml" {
+		ext = ".yaml"
+	}
+	return "_" + number + "__" + rest + ext
+}
+
+// looksLikeChange tells whether a name that is not read looks like that of a
+// change, also by the habits of other tools.
+func looksLikeChange(name string) bool {
+	return fileName.MatchString(name) || flyway.MatchString(name)
+}
+
+var flyway = regexp.MustCompile(`^[VUR][0-9._]*__.+`)

@@ -1,0 +1,73 @@
+package run
+
+import (
+	"time"
+
+	"github.com/flamingock/flamingock-go/core/lock"
+	"github.com/flamingock/flamingock-go/core/plan"
+)
+
+// Event is something that happened during a run. It is one of the types below.
+// A subscriber is called from the goroutines of the run, never from two at
+// once, and must not block for long.
+type Event interface{ event() }
+
+type (
+	// LockWaiting tells that another instance has the lock. It is repeated
+	// every few seconds.
+	LockWaiting struct {
+		Holder lock.Holder
+		Waited time.Duration
+	}
+	// LockAcquired tells that the run has the lock now.
+	LockAcquired struct {
+		Lease  lock.Lease
+		Waited time.Duration
+	}
+	// RunStarted tells what the run is going to do.
+	RunStarted struct {
+		ExecutionID string
+		Pending     int
+		Total       int
+	}
+	// StageStarted tells that a stage begins.
+	StageStarted struct {
+		Stage   string
+		Pending int
+	}
+	// ChangeStarted tells that a change begins.
+	ChangeStarted struct {
+		Stage, ChangeID, Target string
+		Action                  plan.Action
+		Why                     string
+	}
+	// ChangeProgress tells how far a change is.
+	ChangeProgress struct {
+		Stage, ChangeID string
+		Progress        Progress
+	}
+	// ChangeEnded tells how a change ended.
+	ChangeEnded struct {
+		Stage, ChangeID, Target string
+		Status                  Status
+		Duration                time.Duration
+		Err                     error
+	}
+	// StageEnded tells how a stage ended.
+	StageEnded struct {
+		Stage string
+		State StageState
+	}
+	// RunEnded carries the whole report.
+	RunEnded struct{ Report *Report }
+)
+
+func (LockWaiting) event()    {}
+func (LockAcquired) event()   {}
+func (RunStarted) event()     {}
+func (StageStarted) event()   {}
+func (ChangeStarted) event()  {}
+func (ChangeProgress) event() {}
+func (ChangeEnded) event()    {}
+func (StageEnded) event()     {}
+func (RunEnded) event()       {}

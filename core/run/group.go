@@ -1,0 +1,203 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/flamingock/flamingock-go/core/audit"
+	"github.com/flamingock/flamingock-go/core/change"
+)
+
+// group applies transactional changes of one target. Their STARTED entries are
+// one append, together with the ends of those before; each change is a
+// transaction of its own, with a marker.
+func (r *runner) group(ctx context.Context, c *chain, items []*item) error {
+	target, err := r.targets.get(ctx, r.Known[items[0].change.ID].Binding)
+	if err != nil {
+		return err
+	}
+	works := make([]Work, len(items))
+	for i, it := range items {
+		if works[i], err = r.work(it.change, DirectionApply, nil); err != nil {
+			return err
+		}
+	}
+	for _, it := range items {
+		c.add(r.entry(it.change, audit.Started))
+	}
+	if err := c.flush(); err != nil {
+		return r.notBegun(items[0], err)
+	}
+	obs := &observer{r: r, items: items, chain: c}
+	err = target.Execute(ctx, works, obs)
+	return r.afterGroup(ctx, c, obs, err)
+}
+
+// notBegun explains that the target was not touched because the record could not
+// be written.
+func (r *runner) notBegun(it *item, err error) error {
+	return fmt.Errorf("change %q was not begun because that could not be recorded: %w", it.change.ID, err)
+}
+
+// afterGroup records how each change of a group ended.
+func (r *runner) afterGroup(ctx context.Context, c *chain, obs *observer, err error) error {
+	for i, it := range obs.items {
+		res := obs.result(i)
+		switch {
+		case res == nil && err != nil:
+			// This one and those after it: nobody knows.
+			for _, rest := range obs.items[i:] {
+				r.setStatus(rest.change, StatusUnknown, "", 0, err)
+			}
+			return r.unknown(ctx, it, err)
+		case res == nil:
+			// Left out because the run was stopped.
+			r.withdraw(c, obs.items[i:], "stopped before it began")
+			if err := stopped(ctx); err != nil {
+				return err
+			}
+			return ErrStopped
+		case res.Err == nil:
+			// Its entry is in the chain already.
+		case !res.Clean:
+			for _, rest := range obs.items[i+1:] {
+				r.setStatus(rest.change, StatusNotReached, "", 0, nil)
+			}
+			r.withdraw(c, obs.items[i+1:], "an earlier change failed before it began")
+			return r.unknown(ctx, it, res.Err)
+		default:
+			r.rolledBack(c, it, res)
+			r.withdraw(c, obs.items[i+1:], "an earlier change failed before it began")
+			return r.failed(it, StatusRolledBack, res.Err, nil)
+		}
+	}
+	return err
+}
+
+// unknown makes the error of a change whose outcome cannot be told.
+func (r *runner) unknown(ctx context.Context, it *item, err error) error {
+	r.observe(ChangeEnded{Stage: it.change.Stage, ChangeID: it.change.ID, Target: it.change.Target, Status: StatusUnknown, Err: err})
+	if !errors.Is(err, ErrUnknownOutcome) {
+		err = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = fmt.Errorf("%w (%w)", err, cause)
+	}
+	ce := &ChangeError{
+		ChangeID: it.change.ID, Stage: it.change.Stage, Target: it.change.Target,
+		Position: it.change.Position, Status: StatusUnknown, Err: err,
+	}
+	r.setStatus(it.change, StatusUnknown, "", 0, err)
+	return ce
+}
+
+// rolledBack records a change whose transaction was rolled back by its target.
+func (r *runner) rolledBack(c *chain, it *item, res *Result) {
+	f := r.entry(it.change, audit.Failed)
+	f.Error = r.errorTrace(res.Err)
+	f.Duration = res.Duration
+	b := r.entry(it.change, audit.RolledBack)
+	b.Method = nativeRollback
+	c.add(f, b)
+}
+
+// withdraw takes back the STARTED entries of changes that never began.
+func (r *runner) withdraw(c *chain, items []*item, why string) {
+	for _, it := range items {
+		e := r.entry(it.change, audit.RolledBack)
+		e.Method = nativeRollback
+		e.Reason = why
+		c.add(e)
+	}
+}
+
+// failed notes and returns the error of a failed change.
+func (r *runner) failed(it *item, s Status, err, rollbackErr error) error {
+	c := it.change
+	ce := &ChangeError{
+		ChangeID: c.ID, Stage: c.Stage, Target: c.Target, Position: c.Position,
+		Status: s, Err: err, RollbackErr: rollbackErr,
+	}
+	r.setStatus(c, s, it.decision.Why, 0, err)
+	r.observe(ChangeEnded{Stage: c.Stage, ChangeID: c.ID, Target: c.Target, Status: s, Err: ce})
+	return ce
+}
+
+// observer hears of the works of one Execute. Its methods run in the goroutine
+// that called Execute or in one that Execute waits for.
+type observer struct {
+	r       *runner
+	items   []*item
+	chain   *chain
+	results map[int]*Result
+}
+
+func (o *observer) result(i int) *Result { return o.results[i] }
+
+// Checkpoint implements Observer.
+func (o *observer) Checkpoint(_ context.Context, work int, c audit.Checkpoint) error {
+	ch := o.items[work].change
+	c.ChangeID, c.ExecutionID = ch.ID, o.items[work].execution(o.r)
+	c.Data = o.r.seal(ch, c.Data)
+	o.chain.checkpoint(c)
+	if c.Kind == audit.StepCaptured || c.Kind == audit.StepApplied {
+		// Durable at the latest with the next that has to be.
+		return nil
+	}
+	return o.chain.flush()
+}
+
+// Begun implements Observer.
+func (o *observer) Begun(work int) {
+	it := o.items[work]
+	o.r.observe(ChangeStarted{
+		Stage: it.change.Stage, ChangeID: it.change.ID, Target: it.change.Target,
+		Action: it.decision.Action, Why: it.decision.Why,
+	})
+}
+
+// Progress implements Observer.
+func (o *observer) Progress(work int, p Progress) {
+	c := o.items[work].change
+	o.r.observe(ChangeProgress{Stage: c.Stage, ChangeID: c.ID, Progress: p})
+}
+
+// Done implements Observer.
+func (o *observer) Done(_ context.Context, work int, res Result) error {
+	if o.results == nil {
+		o.results = map[int]*Result{}
+	}
+	o.results[work] = &res
+	if res.Err != nil {
+		return nil
+	}
+	it := o.items[work]
+	if it.rollingBack {
+		return nil // whoever asked for the rollback records it
+	}
+	e := o.r.entry(it.change, audit.Applied)
+	e.Duration = res.Duration
+	o.chain.add(e)
+	o.chain.checkpoint(o.r.captured(it.change, res.Captured)...)
+	o.r.setStatus(it.change, StatusApplied, it.decision.Why, res.Duration, nil)
+	o.r.observe(ChangeEnded{
+		Stage: it.change.Stage, ChangeID: it.change.ID, Target: it.change.Target,
+		Status: StatusApplied, Duration: res.Duration,
+	})
+	return nil
+}
+
+// captured makes checkpoints of the state captured by a transactional work.
+func (r *runner) captured(c *change.Change, by map[int][]byte) []audit.Checkpoint {
+	var out []audit.Checkpoint
+	for step := range c.Steps {
+		if data, ok := by[step]; ok {
+			out = append(out, audit.Checkpoint{
+				ChangeID: c.ID, ExecutionID: r.executionID, Step: step, Part: -1,
+				Kind: audit.StepCaptured, Data: r.seal(c, data),
+			})
+		}
+	}
+	return out
+}

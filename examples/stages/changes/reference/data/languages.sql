@@ -1,0 +1,3 @@
+INSERT INTO languages (code, name) VALUES ('en', 'English');
+INSERT INTO languages (code, name) VALUES ('es', 'Español');
+INSERT INTO languages (code, name) VALUES ('de', 'Deutsch');

@@ -1,0 +1,19 @@
+package host
+
+import (
+	"google.golang.org/grpc"
+
+	"github.com/flamingock/flamingock-go/plugin/host/internal/relay"
+)
+
+// OpenInMemory serves what register registers in memory.
+func OpenInMemory(o Options, register func(s grpc.ServiceRegistrar)) *Plugin {
+	o.setDefaults()
+	p := newPlugin(o)
+	l := &linked{register: func(s grpc.ServiceRegistrar, _ *relay.Relay) error {
+		register(s)
+		return nil
+	}}
+	p.start = l.start
+	return p
+}
