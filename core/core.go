@@ -199,8 +199,8 @@ func (e *Engine) values(v map[string]any) (json.RawMessage, error) {
 // learn makes the redactor know passwords that stand inside URLs of a
 // configuration, also where they were written down and not referenced.
 func (e *Engine) learn(doc json.RawMessage) {
-	var any any
-	if json.Unmarshal(doc, &any) != nil {
+	var value any
+	if json.Unmarshal(doc, &value) != nil {
 		return
 	}
 	var walk func(v any)
@@ -218,7 +218,7 @@ func (e *Engine) learn(doc json.RawMessage) {
 			}
 		}
 	}
-	walk(any)
+	walk(value)
 }
 
 // binding makes the way to a target system.

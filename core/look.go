@@ -357,13 +357,25 @@ func (e *Engine) BreakLock(ctx context.Context) (*lock.Holder, error) {
 func (e *Engine) unresolved(p *project) diag.Diagnostics {
 	var problems diag.Diagnostics
 	for _, c := range p.changes() {
-		for _, ref := range change.References(c) {
-			if _, err := e.resolver.Lookup(ref.Reference); err != nil {
-				problems = append(problems, diag.Diagnostic{
-					Severity: diag.Warning, Position: ref.Position, Code: "unresolved-reference", Change: c.ID,
-					Summary: err.Error(),
-				})
-			}
+		payloads := []*change.Payload{c.Configuration}
+		for _, s := range c.Steps {
+			payloads = append(payloads, s.Apply, s.Rollback)
+		}
+		for _, p := range payloads {
+			problems = append(problems, e.unresolvedIn(c, p)...)
+		}
+	}
+	return problems
+}
+
+func (e *Engine) unresolvedIn(c *change.Change, p *change.Payload) diag.Diagnostics {
+	var problems diag.Diagnostics
+	for _, ref := range change.References(p) {
+		if _, err := e.resolver.Lookup(ref.Reference); err != nil {
+			problems = append(problems, diag.Diagnostic{
+				Severity: diag.Warning, Position: ref.Position, Code: "unresolved-reference", Change: c.ID,
+				Summary: err.Error(),
+			})
 		}
 	}
 	return problems

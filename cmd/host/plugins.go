@@ -12,32 +12,41 @@ import (
 	"github.com/flamingock/flamingock-go/plugin/host"
 )
 
-// folders returns where plugins are looked for, first found first taken: the
-// flag, the environment, the project file, and beside the command.
+// folders returns where plugins are looked for: the flag's folders, or else the
+// environment's, the project file's, or those beside the command.
 func (a *app) folders(p *project.Project) []string {
-	dirs := append([]string{}, a.pluginDirs...)
-	dirs = append(dirs, filepath.SplitList(os.Getenv("FLAMINGOCK_PLUGIN_DIR"))...)
+	if len(a.pluginDirs) > 0 {
+		return a.pluginDirs
+	}
+	if dirs := filepath.SplitList(os.Getenv("FLAMINGOCK_PLUGIN_DIR")); len(dirs) > 0 {
+		return dirs
+	}
 	if p != nil && p.PluginDir != "" {
-		dirs = append(dirs, p.PluginDir)
+		return []string{p.PluginDir}
 	}
-	if exe, err := os.Executable(); err == nil {
-		if real, err := filepath.EvalSymlinks(exe); err == nil {
-			exe = real
-		}
-		dirs = append(dirs, filepath.Dir(exe), filepath.Join(filepath.Dir(exe), "plugins"))
+	exe, err := os.Executable()
+	if err != nil {
+		return nil
 	}
-	return dirs
+	if real, err := filepath.EvalSymlinks(exe); err == nil {
+		exe = real
+	}
+	return []string{filepath.Dir(exe), filepath.Join(filepath.Dir(exe), "plugins")}
 }
 
 // plugins finds the installed plugins. None is started before it is needed.
 func (a *app) plugins(p *project.Project, log *slog.Logger) ([]run.Plugin, error) {
-	found, err := host.Find(a.folders(p))
+	found, err := host.Find(a.folders(p)...)
 	if err != nil {
 		return nil, notFoundError{err}
 	}
 	out := make([]run.Plugin, len(found))
 	for i, f := range found {
-		out[i] = host.Open(f, host.Options{
+		for _, w := range f.Warnings {
+			log.Warn(w)
+		}
+		out[i] = host.Open(host.Options{
+			Path: f.Path, Name: f.Name, Metadata: f.Metadata,
 			Logger:      log,
 			HostVersion: version,
 			// The engine makes its redactor later than its plugins; the app
@@ -60,13 +69,13 @@ func (a *app) foundPlugins(ctx context.Context) ([]foundPlugin, error) {
 	if err != nil && !errors.Is(err, project.ErrNotFound) {
 		p = nil // a broken project file does not keep the version from being shown
 	}
-	found, err := host.Find(a.folders(p))
+	found, err := host.Find(a.folders(p)...)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]foundPlugin, 0, len(found))
 	for _, f := range found {
-		pl := host.Open(f, host.Options{Logger: slog.New(slog.DiscardHandler), HostVersion: version})
+		pl := host.Open(host.Options{Path: f.Path, Name: f.Name, Metadata: f.Metadata, HostVersion: version})
 		m, err := pl.Metadata(ctx)
 		if err != nil {
 			return out, err

@@ -271,7 +271,7 @@ func (r *reader) ambiguous(n *yaml.Node, v11, v12 value) {
 
 // tagged reads a scalar with an explicit tag such as !!str.
 func (r *reader) tagged(n *yaml.Node) (value, bool) {
-	var want kind
+	var want scalarKind
 	switch n.Tag {
 	case "!!str":
 		return value{textKind, n.Value}, true

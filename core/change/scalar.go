@@ -14,11 +14,11 @@ import (
 // what most of today's tools and people expect. Both readings are computed here;
 // whoever asks decides what to do where they differ.
 
-// kind is the type of a plain scalar.
-type kind int
+// scalarKind is the type of a plain scalar.
+type scalarKind int
 
 const (
-	textKind kind = iota
+	textKind scalarKind = iota
 	nullKind
 	boolKind
 	intKind
@@ -29,7 +29,7 @@ const (
 // value is one reading of a plain scalar. Text is its JSON, without quotes where
 // it is text; a float that JSON cannot hold has an empty text.
 type value struct {
-	kind kind
+	kind scalarKind
 	text string
 }
 

@@ -56,8 +56,8 @@ func (t *target) Execute(ctx context.Context, works []run.Work, obs run.Observer
 	var talk sync.WaitGroup
 	defer talk.Wait()
 	defer cancel()
-	talk.Go(func() { e.send(ctx, stream) })
-	talk.Go(func() { e.receive(stream) })
+	talk.Go(func() { e.send(ctx, streamCtx, stream) })
+	talk.Go(func() { e.receive(streamCtx, stream) })
 	return e.run(ctx)
 }
 
@@ -124,13 +124,14 @@ type event struct {
 	err  error
 }
 
-// receive hands over what comes, until the stream ends.
-func (e *execution) receive(stream pluginv1.ChangeService_ExecuteClient) {
+// receive hands over what comes, until the stream ends or ctx does. (That is not
+// the stream's own context, which ends before its error was handed over.)
+func (e *execution) receive(ctx context.Context, stream pluginv1.ChangeService_ExecuteClient) {
 	for {
 		said, err := stream.Recv()
 		select {
 		case e.events <- event{said, err}:
-		case <-stream.Context().Done():
+		case <-ctx.Done():
 			return
 		}
 		if err != nil {

@@ -20,7 +20,7 @@ const (
 // send says to the plugin what the loop posts, and by itself what cannot wait
 // while the observer takes its time: that ctx ended, that the work shall stop
 // after its step, that the lease was extended. It alone sends on the stream.
-func (e *execution) send(ctx context.Context, stream pluginv1.ChangeService_ExecuteClient) {
+func (e *execution) send(ctx, streamCtx context.Context, stream pluginv1.ChangeService_ExecuteClient) {
 	defer close(e.sent)
 	lease := newLeaseClock(ctx, e.works[0].Lease)
 	ticker := time.NewTicker(leaseInterval)
@@ -49,7 +49,7 @@ func (e *execution) send(ctx context.Context, stream pluginv1.ChangeService_Exec
 			if c = lease.extension(); c == nil {
 				continue
 			}
-		case <-stream.Context().Done():
+		case <-streamCtx.Done():
 			return
 		}
 		if stream.Send(c) != nil {

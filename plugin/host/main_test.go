@@ -284,3 +284,5 @@ func (h *recorder) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 
 func (h *recorder) WithGroup(string) slog.Handler { return h }
+
+func newInstance() *hosttest.Instance { return &hosttest.Instance{Name: "bad"} }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -148,6 +149,7 @@ func (s *session) call(ctx context.Context, o origin, doing string, limit time.D
 	if err == nil {
 		return nil
 	}
+	awaitDeadline(callCtx, err)
 	if ctx.Err() == nil && errors.Is(callCtx.Err(), context.DeadlineExceeded) {
 		return &callError{
 			origin: o, doing: doing, detail: fmt.Sprintf("it gave no answer within %s", limit),
@@ -158,11 +160,23 @@ func (s *session) call(ctx context.Context, o origin, doing string, limit time.D
 	return &callError{origin: o, doing: doing, detail: detail, causes: causes}
 }
 
+// deadlineSlack is how much sooner a plugin may see a deadline than the host.
+const deadlineSlack = 200 * time.Millisecond
+
+// awaitDeadline waits for the deadline of ctx where err says that it has passed:
+// gRPC tells it to the plugin, whose word may come before ctx ends here.
+func awaitDeadline(ctx context.Context, err error) {
+	if deadline, ok := ctx.Deadline(); ok && status.Code(err) == codes.DeadlineExceeded && time.Until(deadline) < deadlineSlack {
+		<-ctx.Done()
+	}
+}
+
 // reapTime is how long after a connection broke the end of its process shows.
 const reapTime = time.Second
 
 // explain says what a gRPC error means.
 func (s *session) explain(ctx context.Context, o origin, doing string, err error) (string, []error) {
+	awaitDeadline(ctx, err)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause.Error(), []error{cause}
 	}
@@ -180,12 +194,12 @@ func (s *session) explain(ctx context.Context, o origin, doing string, err error
 		return s.gone(o, doing, false)
 	}
 	said := untrusted.Text(status.Convert(err).Message(), messageBytes, s.plugin.opts.Redact)
-	switch code {
-	case codes.Unimplemented:
+	switch {
+	case code == codes.Unimplemented:
 		return "it does not offer this: " + said, []error{errors.ErrUnsupported}
-	case codes.ResourceExhausted:
-		return fmt.Sprintf("a message is larger than the %d MiB that are allowed, or something else ran out: %s", wire.MaxMessage>>20, said), nil
-	case codes.Unavailable:
+	case code == codes.ResourceExhausted && strings.Contains(said, "larger than max"):
+		return fmt.Sprintf("a message is larger than the %d MiB that are allowed: %s", wire.MaxMessage>>20, said), nil
+	case code == codes.Unavailable:
 		return "the connection to it broke: " + said, nil
 	}
 	return said + " (" + code.String() + ")", nil

@@ -46,6 +46,10 @@ type Error struct {
 	TargetCode string
 	// Hint is advice.
 	Hint string
+	// Clean tells, of an error of Apply, that nothing of the step is in place,
+	// or, where Part is not -1, nothing of that part: the target refused it as
+	// a whole. False means that this is not known.
+	Clean bool
 	// Err is the cause, for errors.Is and errors.As inside the plugin.
 	Err error
 }

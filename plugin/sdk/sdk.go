@@ -12,6 +12,9 @@ package sdk
 import (
 	"context"
 	"log/slog"
+
+	"github.com/flamingock/flamingock-go/plugin/proto/pluginv1"
+	"github.com/flamingock/flamingock-go/plugin/sdk/store"
 )
 
 // Plugin is one integration.
@@ -24,6 +27,9 @@ type Plugin struct {
 	Summary   string
 	Drivers   []Driver
 	Templates []Template
+	// Stores are the types of audit store that the plugin offers. One with the
+	// Type of a driver is the same word in the user's configuration.
+	Stores []StoreDriver
 }
 
 // Driver is one type of target system; made by NewDriver.
@@ -31,6 +37,9 @@ type Driver struct{ driver }
 
 // Template is reusable logic that changes name; made by NewTemplate.
 type Template struct{ template }
+
+// StoreDriver is one type of audit store; made by NewStore.
+type StoreDriver struct{ storeDriver }
 
 // DriverSpec says how to connect to one type of target system. C is its
 // configuration, a struct with tags as described at Schema; T is the connection
@@ -49,6 +58,17 @@ type DriverSpec[C, T any] struct {
 	Close func(ctx context.Context, conn T) error
 	// Transactor is nil where the target has no transactions.
 	Transactor Transactor[T]
+}
+
+// StoreSpec says how to open one type of audit store. C is its configuration, a
+// struct with tags as described at Schema.
+type StoreSpec[C any] struct {
+	// Type is the word in `type:`.
+	Type    string
+	Aliases []string
+	Summary string
+	// Open connects and creates in the database what is missing.
+	Open func(ctx context.Context, cfg store.Config[C]) (store.Store, error)
 }
 
 // Transactor lets a change and the marker that proves it be committed together.
@@ -122,6 +142,10 @@ type TemplateSpec[T, C, P any] struct {
 	SealCaptured bool
 	// NeverTransactional: never in a transaction, whatever the driver can do.
 	NeverTransactional bool
+	// Parts: outside a transaction Apply does each step in parts of its own,
+	// either through Step.Do or by committing a Part with a marker of its own
+	// in the target. No record says then that the step as a whole was begun.
+	Parts bool
 
 	// Check looks at one change without a connection.
 	Check func(c *Check[C, P])
@@ -145,6 +169,8 @@ type TemplateSpec[T, C, P any] struct {
 type None struct{}
 
 // Step is what a template's functions are given: one step of one change.
+//
+// A Step belongs to the call that it was given to, and to one goroutine.
 type Step[C, P any] struct {
 	// ChangeID and ExecutionID name the change and the run.
 	ChangeID    string
@@ -166,11 +192,14 @@ type Step[C, P any] struct {
 	// interrupted step is resumed; Do skips them by itself.
 	PartsApplied int
 
-	run stepRun
+	run   stepRun
+	files []*pluginv1.Payload
 }
 
 // Check is what TemplateSpec.Check is given, and where it puts what it found.
 type Check[C, P any] struct {
+	// ChangeID names the change.
+	ChangeID string
 	// Driver is the type of the target system.
 	Driver string
 	// Config is the change's configuration; references are not resolved.
@@ -188,6 +217,8 @@ type CheckStep[P any] struct {
 	Rollback *P
 	// Auto tells that the rollback is computed.
 	Auto bool
+
+	files []*pluginv1.Payload
 }
 
 // Evidence is what a probe found out.

@@ -56,6 +56,14 @@ func (d delimiter) matches(src string, at int) bool {
 // although it begins with a character that words may contain, as in END$$.
 func (d delimiter) splitsWords() bool { return !d.alone && isWordByte(d.text[0]) }
 
+// where says, in an error, what else the delimiter demands.
+func (d delimiter) where() string {
+	if d.alone {
+		return " on a line of its own"
+	}
+	return ""
+}
+
 // strip removes the space and the delimiters at the end of text.
 func (d delimiter) strip(text string) string {
 	for {

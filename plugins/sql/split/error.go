@@ -28,10 +28,10 @@ type problem struct {
 // places turns byte offsets into lines and columns. Asked for offsets that never
 // decrease, it reads the script once, also where it is one long line.
 type places struct {
-	src               string
-	origin            int // before which nothing counts as a column
-	at, line, column  int
-	work              int // bytes read so far
+	src              string
+	origin           int // before which nothing counts as a column
+	at, line, column int
+	work             int // bytes read so far
 }
 
 func newPlaces(src string, origin int) places {

@@ -34,7 +34,7 @@ func parseSet(s string) (override, error) {
 	path, value, ok := strings.Cut(s, "=")
 	if !ok || path == "" {
 		return override{}, diag.Diagnostics{{
-			Code: "bad-flag", Summary: fmt.Sprintf("--set %q has no key or no value", s), Fix: "write it as --set lock.wait=30s",
+			Code: "bad-flag", Summary: fmt.Sprintf("--set %q has no key or no value", s), Fix: "write it as --set lock.wait=30s, or --set lock.wait= to take a key away",
 		}}.Err()
 	}
 	return override{path: strings.Split(path, "."), value: value, origin: "--set " + path}, nil
@@ -48,7 +48,7 @@ func environment(environ []string, d *document) ([]override, diag.Diagnostics) {
 	var problems diag.Diagnostics
 	for _, e := range slices.Sorted(slices.Values(environ)) {
 		name, value, _ := strings.Cut(e, "=")
-		if !strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, varPrefix) || slices.Contains(reserved(), name) ||
+		if value == "" || !strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, varPrefix) || slices.Contains(reserved(), name) ||
 			strings.HasPrefix(name, "FLAMINGOCK_TLS_") || strings.HasPrefix(name, "FLAMINGOCK_DEATH_") {
 			continue
 		}
@@ -124,7 +124,8 @@ func camel(name string) string {
 }
 
 // set puts an override into the tree. The value is read as YAML, so that lists
-// and numbers can be given; what is no YAML is a text.
+// and numbers can be given; what is no YAML is a text, and nothing takes the key
+// away.
 func (d *document) set(o override) error {
 	at := d.root
 	for _, key := range o.path[:len(o.path)-1] {
@@ -139,6 +140,10 @@ func (d *document) set(o override) error {
 		at = next
 	}
 	last := o.path[len(o.path)-1]
+	if o.value == "" {
+		delete(at, last)
+		return nil
+	}
 	at[last] = o.value
 	var v any
 	if err := yaml.Unmarshal([]byte(o.value), &v); err == nil && !isTime(v) && v != nil {

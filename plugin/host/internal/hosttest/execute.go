@@ -233,11 +233,16 @@ func (c *conversation) behave(seq uint32, w *pluginv1.Work, start *pluginv1.Star
 	case "panic":
 		go func() { panic("boom while applying") }()
 		<-ctx.Done()
-	case "kill", "crash-silently":
+	case "kill":
+		time.Sleep(100 * time.Millisecond) // until what it said has left the process
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		<-ctx.Done()
+	case "crash-silently":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		<-ctx.Done()
 	case "stopped":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		select {} // the signal stops threads one after another
 	case "hang":
 		select {}
 	case "hang-politely":

@@ -1,0 +1,420 @@
+package change
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
+
+	"github.com/flamingock/flamingock-go/core/diag"
+	"github.com/flamingock/flamingock-go/core/secret"
+)
+
+// explainer turns the errors of the JSON Schema library into sentences for the
+// person who wrote the value, and lets references pass.
+type explainer struct {
+	schema *schema
+	// value is the root.
+	value any
+	// places finds the parts of the schema by their location; it is filled
+	// when first needed.
+	places map[string]*jsonschema.Schema
+}
+
+// violations returns what is wrong with value, which need not be the root.
+func (x *explainer) violations(s *jsonschema.Schema, value any) []violation {
+	err := s.Validate(value)
+	var e *jsonschema.ValidationError
+	if !errors.As(err, &e) {
+		return nil
+	}
+	inner := *x
+	inner.value = value
+	out := inner.explain(e)
+	x.places = inner.places
+	return out
+}
+
+// fits tells whether value is valid, references let pass.
+func (x *explainer) fits(s *jsonschema.Schema, value any) bool {
+	return len(x.violations(s, value)) == 0
+}
+
+// explain returns the violations that e stands for; none where references
+// explain them all.
+func (x *explainer) explain(e *jsonschema.ValidationError) []violation {
+	switch k := e.ErrorKind.(type) {
+	case *kind.Schema, *kind.Group, *kind.Reference, *kind.AllOf:
+		var out []violation
+		for _, cause := range e.Causes {
+			out = append(out, x.explain(cause)...)
+		}
+		return out
+	case *kind.AnyOf:
+		return x.choose(e)
+	case *kind.OneOf:
+		if k.Subschemas == nil {
+			return x.choose(e)
+		}
+	}
+	if x.excused(e) {
+		return nil
+	}
+	path := slices.Clone(e.InstanceLocation)
+	out := x.leaf(e, path)
+	if s := x.at(e.SchemaURL); s != nil {
+		hidden := slices.ContainsFunc(s.Extensions, func(ext jsonschema.SchemaExt) bool {
+			k, ok := ext.(keywords)
+			return ok && k.sensitive
+		})
+		for i := range out {
+			out[i].secret = hidden
+		}
+	}
+	return out
+}
+
+// excused tells whether e complains of a string that holds a reference, and so is
+// not the final value. A string that is one whole reference may become any
+// scalar, any other becomes text.
+func (x *explainer) excused(e *jsonschema.ValidationError) bool {
+	s, ok := lookup(x.value, e.InstanceLocation).(string)
+	if !ok || !secret.HasReference(s) {
+		return false
+	}
+	switch k := e.ErrorKind.(type) {
+	case *kind.Type:
+		segments, err := secret.Scan(s)
+		return err == nil && len(segments) == 1 && slices.ContainsFunc(k.Want, func(t string) bool { return t != "array" && t != "object" })
+	case *kind.Enum, *kind.Const, *kind.Pattern, *kind.Format, *kind.MinLength, *kind.MaxLength,
+		*kind.ContentEncoding, *kind.ContentMediaType, *kind.ContentSchema, *kind.Not, *kind.OneOf:
+		return true
+	}
+	return false
+}
+
+// choose explains why no branch of an anyOf or oneOf fits: by the branch that the
+// value is most likely meant for, so that the message stays readable.
+func (x *explainer) choose(e *jsonschema.ValidationError) []violation {
+	depth := len(e.InstanceLocation)
+	var branches, candidates [][]violation
+	for _, cause := range e.Causes {
+		vs := x.explain(cause)
+		if len(vs) == 0 {
+			return nil
+		}
+		branches = append(branches, vs)
+		if !slices.ContainsFunc(vs, func(v violation) bool { return v.types && len(v.path) == depth }) {
+			candidates = append(candidates, vs)
+		}
+	}
+	if len(candidates) == 0 {
+		return merge(branches, func(v violation) bool { return v.types && len(v.path) == depth })
+	}
+	// A field with a fixed value, such as type, tells branches apart.
+	tells := func(v violation) bool { return !v.types && v.wants != nil && len(v.path) <= depth+1 }
+	if meant := slices.DeleteFunc(slices.Clone(candidates), func(vs []violation) bool {
+		return slices.ContainsFunc(vs, tells)
+	}); len(meant) > 0 {
+		candidates = meant
+	} else if all := merge(candidates, tells); len(all) == 1 {
+		return all
+	}
+	// What every branch finds wrong is wrong for certain.
+	var common []violation
+	for _, v := range candidates[0] {
+		everywhere := !slices.ContainsFunc(candidates, func(vs []violation) bool {
+			return !slices.ContainsFunc(vs, v.same)
+		})
+		if everywhere {
+			common = append(common, v)
+		}
+	}
+	if len(common) > 0 {
+		return common
+	}
+	return slices.MinFunc(candidates, func(a, b []violation) int { return len(a) - len(b) })
+}
+
+// merge joins the violations that each branch has of the chosen sort, and that
+// speak of the same place, to one that names everything wanted.
+func merge(branches [][]violation, chosen func(violation) bool) []violation {
+	var out []violation
+	for _, vs := range branches {
+		for _, v := range vs {
+			if !chosen(v) {
+				continue
+			}
+			i := slices.IndexFunc(out, func(o violation) bool { return slices.Equal(o.path, v.path) })
+			if i < 0 {
+				out = append(out, v)
+				continue
+			}
+			for _, w := range v.wants {
+				if !slices.Contains(out[i].wants, w) {
+					out[i].wants = append(slices.Clip(out[i].wants), w)
+				}
+			}
+		}
+	}
+	for i := range out {
+		out[i].wanted()
+	}
+	return out
+}
+
+// typeNames are the words for JSON types.
+var typeNames = map[string]string{
+	"null": "empty", "boolean": "true or false", "number": "a number", "integer": "a whole number",
+	"string": "text", "array": "a list", "object": "a mapping",
+}
+
+// wanted makes the sentence of a violation about types or fixed values. The
+// first word of says tells what the value is where it is a type.
+func (v *violation) wanted() {
+	if v.types {
+		is := v.says[strings.LastIndex(v.says, ", and is ")+len(", and is "):]
+		v.says = fmt.Sprintf("must be %s, and is %s", joinOr(v.wants), is)
+		return
+	}
+	if len(v.wants) == 1 {
+		v.says = "must be " + v.wants[0]
+	} else {
+		v.says = "must be one of " + strings.Join(v.wants, ", ")
+	}
+}
+
+// leaf explains an error that has no causes to look at.
+func (x *explainer) leaf(e *jsonschema.ValidationError, path []string) []violation {
+	one := func(code, says, fix string) []violation {
+		return []violation{{path: path, code: code, says: says, fix: fix}}
+	}
+	bad := func(format string, args ...any) []violation {
+		return one("bad-value", fmt.Sprintf(format, args...), "")
+	}
+	value := lookup(x.value, path)
+	switch k := e.ErrorKind.(type) {
+	case *kind.Type:
+		return []violation{wrongType(path, k, value)}
+	case *kind.Enum:
+		return []violation{notAllowed(path, value, k.Want)}
+	case *kind.Const:
+		return []violation{notAllowed(path, value, []any{k.Want})}
+	case *kind.Required:
+		return missingFields(path, k.Missing, "")
+	case *kind.DependentRequired:
+		return missingFields(path, k.Missing, fmt.Sprintf(", which %q needs,", k.Prop))
+	case *kind.AdditionalProperties:
+		return x.unknownFields(path, k.Properties, x.at(e.SchemaURL))
+	case *kind.FalseSchema:
+		if len(path) == 0 {
+			return bad("is not allowed here")
+		}
+		return x.unknownFields(path[:len(path)-1], path[len(path)-1:], nil)
+	case *kind.PropertyNames:
+		return []violation{{
+			path: append(slices.Clip(path), k.Property), key: true, code: "unknown-field", alone: true,
+			says: fmt.Sprintf("the name %q is not allowed", k.Property), fix: "mend the name",
+		}}
+	case *kind.Pattern:
+		return bad("must match the pattern %s", k.Want)
+	case *kind.Format:
+		return bad("must be a valid %s", k.Want)
+	case *kind.MinLength:
+		if k.Want == 1 {
+			return bad("must not be empty")
+		}
+		return bad("must have at least %d characters, and has %d", k.Want, k.Got)
+	case *kind.MaxLength:
+		return bad("must have at most %d characters, and has %d", k.Want, k.Got)
+	case *kind.Minimum:
+		return bad("must be at least %s", number(k.Want))
+	case *kind.Maximum:
+		return bad("must be at most %s", number(k.Want))
+	case *kind.ExclusiveMinimum:
+		return bad("must be greater than %s", number(k.Want))
+	case *kind.ExclusiveMaximum:
+		return bad("must be less than %s", number(k.Want))
+	case *kind.MultipleOf:
+		return bad("must be a multiple of %s", number(k.Want))
+	case *kind.MinItems:
+		if k.Want == 1 {
+			return bad("must not be empty")
+		}
+		return bad("must have at least %d items, and has %d", k.Want, k.Got)
+	case *kind.MaxItems:
+		return bad("must have at most %d items, and has %d", k.Want, k.Got)
+	case *kind.MinProperties:
+		if k.Want == 1 {
+			return bad("must not be empty")
+		}
+		return bad("must have at least %d fields, and has %d", k.Want, k.Got)
+	case *kind.MaxProperties:
+		return bad("must have at most %d fields, and has %d", k.Want, k.Got)
+	case *kind.UniqueItems:
+		return bad("has the same item twice: numbers %d and %d", k.Duplicates[0]+1, k.Duplicates[1]+1)
+	case *kind.Not:
+		return bad("has a form that is not allowed")
+	case *kind.OneOf:
+		return bad("has two forms at once, of which only one is allowed")
+	case *kind.Contains:
+		return bad("lacks an item of the form that it must have")
+	}
+	return bad("is not valid: %s", e.ErrorKind.LocalizedString(message.NewPrinter(language.English)))
+}
+
+// number writes a limit as people do.
+func number(r *big.Rat) string {
+	if r.IsInt() {
+		return r.Num().String()
+	}
+	f, _ := r.Float64()
+	return strconv.FormatFloat(f, 'g', -1, 64)
+}
+
+func wrongType(path []string, k *kind.Type, value any) violation {
+	v := violation{path: path, code: "wrong-type", types: true}
+	for _, t := range k.Want {
+		v.wants = append(v.wants, typeNames[t])
+	}
+	is := typeNames[k.Got]
+	switch n := value.(type) {
+	case bool:
+		is = strconv.FormatBool(n)
+	case json.Number:
+		if slices.Contains(k.Want, "integer") {
+			is = "a number with a fraction"
+		}
+	}
+	v.says = ", and is " + is
+	v.wanted()
+	text, isText := value.(string)
+	switch {
+	case isText && fitsPlain(text, k.Want):
+		v.fix = "remove the quotes"
+	case !isText && slices.Contains(k.Want, "string") && (k.Got == "number" || k.Got == "boolean"):
+		v.fix = "put it in quotes"
+	case slices.Contains(k.Want, "array") && k.Got != "object":
+		v.fix = "write a list, with one item in brackets or after a dash"
+	}
+	return v
+}
+
+// fitsPlain tells whether text would have one of the types if it had no quotes.
+func fitsPlain(text string, types []string) bool {
+	switch read12(text).kind {
+	case boolKind:
+		return slices.Contains(types, "boolean")
+	case intKind:
+		return slices.Contains(types, "integer") || slices.Contains(types, "number")
+	case floatKind:
+		return slices.Contains(types, "number")
+	case textKind, nullKind, timeKind:
+	}
+	return false
+}
+
+func notAllowed(path []string, value any, wants []any) violation {
+	v := violation{path: path, code: "not-allowed-value"}
+	var words []string
+	for _, w := range wants {
+		if s, ok := w.(string); ok {
+			words = append(words, s)
+			v.wants = append(v.wants, s)
+			continue
+		}
+		doc, _ := json.Marshal(w)
+		v.wants = append(v.wants, string(doc))
+	}
+	v.wanted()
+	if s, ok := value.(string); ok {
+		if closest := diag.Closest(s, words); closest != "" {
+			v.fix = fmt.Sprintf("did you mean %s?", closest)
+		}
+	}
+	return v
+}
+
+func missingFields(path, missing []string, why string) []violation {
+	var out []violation
+	for _, name := range missing {
+		out = append(out, violation{
+			path: path, code: "missing-field", alone: true,
+			says: fmt.Sprintf("field %q%s is missing", name, why), fix: fmt.Sprintf("add `%s:`", name),
+		})
+	}
+	return out
+}
+
+// unknownFields reports keys that the schema s does not know.
+func (x *explainer) unknownFields(path, names []string, s *jsonschema.Schema) []violation {
+	var known []string
+	if s != nil {
+		for name := range s.Properties {
+			known = append(known, name)
+		}
+	}
+	slices.Sort(known)
+	var out []violation
+	for _, name := range names {
+		fix := "remove it"
+		switch closest := diag.Closest(name, known); {
+		case closest != "":
+			fix = fmt.Sprintf("did you mean %q?", closest)
+		case len(known) > 0 && len(known) <= 30:
+			fix = "remove it, or use one of: " + strings.Join(known, ", ")
+		}
+		out = append(out, violation{
+			path: append(slices.Clip(path), name), key: true, code: "unknown-field", alone: true,
+			says: fmt.Sprintf("unknown field %q", name), fix: fix,
+		})
+	}
+	return out
+}
+
+// at returns the part of the schema with this location.
+func (x *explainer) at(location string) *jsonschema.Schema {
+	if x.places == nil {
+		x.places = map[string]*jsonschema.Schema{}
+		x.index(x.schema.root)
+	}
+	return x.places[location]
+}
+
+func (x *explainer) index(s *jsonschema.Schema) {
+	if s == nil || x.places[s.Location] != nil {
+		return
+	}
+	x.places[s.Location] = s
+	for _, list := range [][]*jsonschema.Schema{
+		s.AllOf, s.AnyOf, s.OneOf, s.PrefixItems,
+		{s.Ref, s.Not, s.If, s.Then, s.Else, s.PropertyNames, s.Contains, s.Items2020, s.UnevaluatedProperties, s.UnevaluatedItems},
+	} {
+		for _, sub := range list {
+			x.index(sub)
+		}
+	}
+	for _, sub := range s.Properties {
+		x.index(sub)
+	}
+	for _, sub := range s.PatternProperties {
+		x.index(sub)
+	}
+	for _, sub := range s.DependentSchemas {
+		x.index(sub)
+	}
+	if sub, ok := s.AdditionalProperties.(*jsonschema.Schema); ok {
+		x.index(sub)
+	}
+	if sub, ok := s.Items.(*jsonschema.Schema); ok {
+		x.index(sub)
+	}
+}

@@ -1,0 +1,38 @@
+package sdk
+
+import "context"
+
+// stepRun is the work that a step belongs to; nil outside Execute.
+type stepRun interface {
+	do(ctx context.Context, part int, fn func(ctx context.Context) error) error
+	progress(current, total int64, message string)
+}
+
+// Do runs fn, which is one part of the step: a piece that a crash leaves either
+// undone or in place. It makes durable that the part is about to begin, and
+// records that it is done. A part below PartsApplied is skipped. Parts are
+// numbered from 0 and run one after another; the template declares
+// TemplateSpec.Parts.
+//
+// An error of Do is returned by the template at once: where it is not fn's own,
+// the lease is lost or the host wants the work to stop, and nothing more may be
+// done. In a transaction, and while the step is rolled back, Do just runs fn.
+func (s *Step[C, P]) Do(ctx context.Context, part int, fn func(ctx context.Context) error) error {
+	if s.run == nil {
+		return Errorf(Internal, "template bug: Do was called outside Apply and Rollback")
+	}
+	return s.run.do(ctx, part, fn)
+}
+
+// Progress tells people how far the step is: current of total units, in words.
+// total is 0 where it is not known. Calls that follow one another fast are left
+// out, so that it may be called for every unit.
+func (s *Step[C, P]) Progress(current, total int64, message string) {
+	if s.run != nil {
+		s.run.progress(current, total, message)
+	}
+}
+
+// File returns the content of a file that the payload or the configuration
+// names, by the name as written there; see the tag `file` at Schema.
+func (s *Step[C, P]) File(name string) ([]byte, bool) { return findFile(s.files, name) }
