@@ -254,21 +254,17 @@ func (k *checker) payload(c *Change, s *schema, p *Payload, what string, at diag
 // place makes a diagnostic of a violation.
 func place(p *Payload, v violation, otherwise diag.Position, summary string) diag.Diagnostic {
 	d := diag.Diagnostic{Position: otherwise, Code: v.code, Path: pointer(v.path...), Summary: summary, Fix: v.fix}
-	find := p.Find
-	if v.key {
-		find = p.findKey
-	}
-	found, ok := find(d.Path)
-	if !ok {
+	n := p.node(d.Path, v.key)
+	if n == nil {
 		return d
 	}
-	d.Position = found
+	d.Position = p.source.position(n)
 	switch {
 	case v.secret, v.code == "missing-field":
 	case v.key:
 		d.Excerpt = shorten(v.path[len(v.path)-1]) + ":"
 	default:
-		d.Excerpt = p.source.excerpt(found)
+		d.Excerpt = p.source.excerptOf(n)
 	}
 	return d
 }

@@ -162,6 +162,7 @@ func (d *decoder) required(key, fix string) string {
 		} else if secret.HasReference(v) {
 			d.report(e.value, "reference-not-allowed", fmt.Sprintf("key %q cannot hold a reference", key),
 				"write the text itself; references are resolved only in apply, rollback and configuration")
+			return ""
 		}
 	}
 	return v
@@ -183,7 +184,8 @@ func (d *decoder) text(key string) string {
 	}
 	n := deref(e.value)
 	if key == "targetSystem" && n.Kind == yaml.MappingNode {
-		return d.only(n, key, "id")
+		text, _ := d.only(n, key, "id")
+		return text
 	}
 	return d.scalarText(n, key)
 }
@@ -202,18 +204,19 @@ func (d *decoder) scalarText(n *yaml.Node, what string) string {
 	return n.Value
 }
 
-// only returns the text of the one key that the mapping n may hold.
-func (d *decoder) only(n *yaml.Node, where, key string) string {
-	text := ""
+// only returns the text of the one key that the mapping n may hold, and where it
+// stands; n itself where it is not there.
+func (d *decoder) only(n *yaml.Node, where, key string) (text string, at *yaml.Node) {
+	at = n
 	for _, e := range d.entries(n) {
 		switch {
 		case e.name != key:
 			d.unknownKey(e, []string{key}, where)
 		case !isNull(e.value):
-			text = d.scalarText(e.value, where+"."+key)
+			text, at = d.scalarText(e.value, where+"."+key), e.value
 		}
 	}
-	return text
+	return text, at
 }
 
 func (d *decoder) recovery() Recovery {
@@ -221,18 +224,19 @@ func (d *decoder) recovery() Recovery {
 	if !ok {
 		return ManualIntervention
 	}
-	n := deref(e.value)
+	n, at := deref(e.value), e.value
 	var v string
 	if n.Kind == yaml.MappingNode {
-		if v = d.only(n, "recovery", "strategy"); v == "" {
-			return ManualIntervention
-		}
-	} else if v = d.scalarText(n, "recovery"); n.Kind != yaml.ScalarNode {
-		return ManualIntervention
+		v, at = d.only(n, "recovery", "strategy")
+	} else {
+		v = d.scalarText(n, "recovery")
+	}
+	if v == "" && deref(at).Kind != yaml.ScalarNode {
+		return ManualIntervention // left out, or reported
 	}
 	known := []string{string(ManualIntervention), string(AlwaysRetry)}
 	if !slices.Contains(known, v) {
-		d.report(e.value, "bad-recovery", fmt.Sprintf("recovery must be %s", strings.Join(known, " or ")), didYouMean(v, known))
+		d.report(at, "bad-recovery", fmt.Sprintf("recovery must be %s", strings.Join(known, " or ")), didYouMean(v, known))
 		return ManualIntervention
 	}
 	return Recovery(v)
@@ -335,7 +339,7 @@ func (d *decoder) bang(n *yaml.Node) bool {
 	if n.Style&yaml.TaggedStyle == 0 || strings.HasPrefix(n.Tag, "!!") {
 		return false
 	}
-	d.report(n, "bad-profile", "YAML takes an exclamation mark outside quotes for a tag", fmt.Sprintf("put it in quotes: %q", strings.TrimSpace(n.Tag+" "+n.Value)))
+	d.report(n, "bad-profile", "YAML takes an exclamation mark outside quotes for a tag", "put it in quotes: "+quotedTag(n))
 	return true
 }
 

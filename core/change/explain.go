@@ -22,8 +22,9 @@ import (
 // person who wrote the value, and lets references pass.
 type explainer struct {
 	schema *schema
-	// value is the root.
+	// value is what is validated, and start what it is validated against.
 	value any
+	start *jsonschema.Schema
 	// places finds the parts of the schema by their location; it is filled
 	// when first needed.
 	places map[string]*jsonschema.Schema
@@ -37,7 +38,7 @@ func (x *explainer) violations(s *jsonschema.Schema, value any) []violation {
 		return nil
 	}
 	inner := *x
-	inner.value = value
+	inner.value, inner.start = value, s
 	out := inner.explain(e)
 	x.places = inner.places
 	return out
@@ -71,12 +72,8 @@ func (x *explainer) explain(e *jsonschema.ValidationError) []violation {
 	path := slices.Clone(e.InstanceLocation)
 	out := x.leaf(e, path)
 	if s := x.at(e.SchemaURL); s != nil {
-		hidden := slices.ContainsFunc(s.Extensions, func(ext jsonschema.SchemaExt) bool {
-			k, ok := ext.(keywords)
-			return ok && k.sensitive
-		})
 		for i := range out {
-			out[i].secret = hidden
+			out[i].secret = keywordsOf(s).sensitive
 		}
 	}
 	return out
@@ -221,7 +218,7 @@ func (x *explainer) leaf(e *jsonschema.ValidationError, path []string) []violati
 		return x.unknownFields(path[:len(path)-1], path[len(path)-1:], nil)
 	case *kind.PropertyNames:
 		return []violation{{
-			path: append(slices.Clip(path), k.Property), key: true, code: "unknown-field", alone: true,
+			path: append(slices.Clip(x.objectWith(k.Property, e.SchemaURL, path)), k.Property), key: true, code: "unknown-field", alone: true,
 			says: fmt.Sprintf("the name %q is not allowed", k.Property), fix: "mend the name",
 		}}
 	case *kind.Pattern:
@@ -298,6 +295,8 @@ func wrongType(path []string, k *kind.Type, value any) violation {
 	v.wanted()
 	text, isText := value.(string)
 	switch {
+	case isText && secret.HasReference(text):
+		v.fix = "a reference stands for one scalar: write the value out, with references in it"
 	case isText && fitsPlain(text, k.Want):
 		v.fix = "remove the quotes"
 	case !isText && slices.Contains(k.Want, "string") && (k.Got == "number" || k.Got == "boolean"):
@@ -378,6 +377,19 @@ func (x *explainer) unknownFields(path, names []string, s *jsonschema.Schema) []
 		})
 	}
 	return out
+}
+
+// objectWith returns the place of the object whose name the schema at location
+// refuses. The library reports another one where objects have several fields.
+func (x *explainer) objectWith(name, location string, otherwise []string) []string {
+	found := otherwise
+	x.walk(x.start, x.value, nil, 0, func(path []string, v any, s *jsonschema.Schema) {
+		object, ok := v.(map[string]any)
+		if _, has := object[name]; ok && has && s.PropertyNames != nil && s.PropertyNames.Location == location {
+			found = slices.Clone(path)
+		}
+	})
+	return found
 }
 
 // at returns the part of the schema with this location.

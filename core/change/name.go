@@ -53,19 +53,17 @@ func orderProblem(order string) string {
 	return ""
 }
 
-// The beginnings of names that other tools and habits give: V1__x, 001_x, _001_x.
-var numbered = regexp.MustCompile(`^[._-]*[a-zA-Z]?([0-9][0-9._]*?)?[-_. ]*([^-_. ].*)?$`)
+// numbered is a name that starts with a number, by the habits of other tools:
+// V1__x, V1.2__x, 001_x, _001_x, 20240101-x.
+var numbered = regexp.MustCompile(`^[._-]*[a-zA-Z]?([0-9]+)((?:[._][0-9]+)*)[-_. ]*(.*)$`)
 
 // proposedName returns the name that a change file should have had.
 func proposedName(file string) string {
 	stem := strings.TrimSuffix(file, path.Ext(file))
-	number, rest := "1", stem
-	if m := numbered.FindStringSubmatch(stem); m != nil && m[1] != "" {
-		number, rest = strings.Trim(m[1], "._"), m[2]
-	} else {
-		rest = strings.TrimLeft(stem, "._- ")
+	number, minor, rest := "1", "", strings.TrimLeft(stem, "._- ")
+	if m := numbered.FindStringSubmatch(stem); m != nil {
+		number, minor, rest = m[1], strings.ReplaceAll(m[2], ".", "_"), m[3]
 	}
-	number = strings.ReplaceAll(number, ".", "_")
 	if len(number) < 4 {
 		number = strings.Repeat("0", 4-len(number)) + number
 	}
@@ -76,7 +74,7 @@ func proposedName(file string) string {
 	if ext != ".yml" {
 		ext = ".yaml"
 	}
-	return "_" + number + "__" + rest + ext
+	return "_" + number + minor + "__" + rest + ext
 }
 
 // looksLikeChange tells whether a name that is not read looks like that of a

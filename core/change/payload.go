@@ -33,6 +33,10 @@ func (r *reader) appendValue(dst []byte, n *yaml.Node, depth int) []byte {
 			r.report(n, "alias-cycle", fmt.Sprintf("the anchor &%s contains itself", n.Value), "name another anchor")
 			return append(dst, "null"...)
 		}
+		if len(r.open) == 0 {
+			r.outer = n
+			defer func() { r.outer = nil }()
+		}
 		r.open = append(r.open, target)
 		dst = r.appendValue(dst, target, depth+1)
 		r.open = r.open[:len(r.open)-1]
@@ -113,30 +117,24 @@ func appendString(dst []byte, s string) []byte {
 // Find returns the place of the value at the JSON pointer, or of its nearest
 // parent that exists. It is false where p was not read from a file.
 func (p *Payload) Find(pointer string) (diag.Position, bool) {
-	if p == nil || p.source == nil {
+	n := p.node(pointer, false)
+	if n == nil {
 		return diag.Position{}, false
 	}
-	_, value, _ := p.source.locate(p.base + pointer)
-	if value == nil {
-		return diag.Position{}, false
-	}
-	return p.source.position(value), true
+	return p.source.position(n), true
 }
 
-// findKey is like Find and returns the place of the key of the value, where it
-// has one.
-func (p *Payload) findKey(pointer string) (diag.Position, bool) {
+// node returns what stands at the JSON pointer, or its nearest parent that
+// exists: the value, or its key where that is wanted and there is one.
+func (p *Payload) node(pointer string, wantKey bool) *yaml.Node {
 	if p == nil || p.source == nil {
-		return diag.Position{}, false
+		return nil
 	}
 	key, value, found := p.source.locate(p.base + pointer)
-	switch {
-	case value == nil:
-		return diag.Position{}, false
-	case key != nil && found:
-		return p.source.position(key), true
+	if wantKey && found && key != nil {
+		return key
 	}
-	return p.source.position(value), true
+	return value
 }
 
 // At returns the place in the file of a line and column inside the string value

@@ -3,6 +3,7 @@ package change
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -29,8 +30,12 @@ type reader struct {
 
 	// budget and size are what aliases may still add.
 	budget, size int
-	// open are the aliases being expanded, to find one that contains itself.
-	open []*yaml.Node
+	// open are the anchors being expanded, to find one that contains itself,
+	// and outer is the alias that the outermost of them is expanded for.
+	open  []*yaml.Node
+	outer *yaml.Node
+	// hinted tells that the setting for YAML 1.1 was mentioned.
+	hinted bool
 }
 
 // report notes a problem at n with an excerpt of what stands there.
@@ -38,10 +43,18 @@ func (r *reader) report(n *yaml.Node, code, summary, fix string) {
 	if r.quiet {
 		return
 	}
-	p := r.source.position(n)
 	r.problems = append(r.problems, diag.Diagnostic{
-		Position: p, Code: code, Summary: summary, Excerpt: r.source.excerpt(p), Fix: fix,
+		Position: r.source.position(n), Code: code, Summary: summary, Excerpt: r.source.excerptOf(n), Fix: fix,
 	})
+}
+
+// reportBare is like report, for a summary that shows the value itself.
+func (r *reader) reportBare(n *yaml.Node, code, summary, fix string) {
+	before := len(r.problems)
+	r.report(n, code, summary, fix)
+	if len(r.problems) > before {
+		r.problems[before].Excerpt = ""
+	}
 }
 
 // reportKey notes a problem with the key n; the excerpt leaves its value out.
@@ -197,6 +210,9 @@ func (r *reader) spend(n *yaml.Node, size int) bool {
 	if r.budget >= 0 && r.size <= maxExpandedBytes {
 		return true
 	}
+	if r.outer != nil {
+		n = r.outer
+	}
 	if r.budget > -1_000_000 { // report once
 		r.report(n, "alias-bomb",
 			fmt.Sprintf("aliases expand to more than %d values or %d MiB", maxExpanded, maxExpandedBytes>>20),
@@ -231,7 +247,7 @@ func (r *reader) scalar(n *yaml.Node) (value, bool) {
 // finite refuses the numbers that JSON cannot hold.
 func (r *reader) finite(n *yaml.Node, v value) (value, bool) {
 	if v.kind == floatKind && v.text == "" {
-		r.report(n, "not-finite", fmt.Sprintf("%s is not a number that a payload can hold", n.Value),
+		r.reportBare(n, "not-finite", fmt.Sprintf("%s is not a number that a payload can hold", n.Value),
 			fmt.Sprintf("write a finite number, or %q in quotes for the text", n.Value))
 		return value{}, false
 	}
@@ -239,7 +255,12 @@ func (r *reader) finite(n *yaml.Node, v value) (value, bool) {
 }
 
 func (r *reader) ambiguous(n *yaml.Node, v11, v12 value) {
-	const code, setting = "ambiguous-scalar", "; or set `yaml: \"1.1\"` in flamingock.yaml to read all files as the Java implementation does"
+	const code = "ambiguous-scalar"
+	setting := ""
+	if !r.hinted {
+		setting = "; or set `yaml: \"1.1\"` in flamingock.yaml to read all files as the Java implementation does"
+		r.hinted = true
+	}
 	if looksSecret(r.source.line(n.Line)) {
 		r.report(n, code, "YAML 1.1 and YAML 1.2 read this value differently", "put it in quotes if it is text"+setting)
 		return
@@ -264,9 +285,14 @@ func (r *reader) ambiguous(n *yaml.Node, v11, v12 value) {
 			spellings = append(spellings, v.text)
 		}
 	}
-	r.report(n, code,
+	r.reportBare(n, code,
 		fmt.Sprintf("%s is %s in YAML 1.1 and %s in YAML 1.2", n.Value, reading(v11), reading(v12)),
 		fmt.Sprintf("write %s, or %q in quotes for the text", strings.Join(spellings, " or "), n.Value)+setting)
+}
+
+// quotedTag returns the text that was meant where it was taken for a tag.
+func quotedTag(n *yaml.Node) string {
+	return strconv.Quote(strings.TrimSpace(strings.TrimRight(n.Tag, ",") + " " + n.Value))
 }
 
 // tagged reads a scalar with an explicit tag such as !!str.
@@ -290,7 +316,7 @@ func (r *reader) tagged(n *yaml.Node) (value, bool) {
 	default:
 		fix := "remove it"
 		if strings.HasPrefix(n.Tag, "!") && !strings.HasPrefix(n.Tag, "!!") {
-			fix = fmt.Sprintf("put text that starts with an exclamation mark in quotes: %q", strings.TrimSpace(n.Tag+" "+n.Value))
+			fix = "put text that starts with an exclamation mark in quotes: " + quotedTag(n)
 		}
 		r.report(n, "unknown-tag", fmt.Sprintf("%s is a YAML tag that has no meaning here", n.Tag), fix)
 		return value{}, false

@@ -63,9 +63,8 @@ func checkReferences(c *Change, p *Payload) diag.Diagnostics {
 		var syntax *secret.SyntaxError
 		switch {
 		case key && (err != nil || secret.HasReference(s)):
-			place, _ := p.findKey(at)
 			problems = append(problems, diag.Diagnostic{
-				Position: place, Code: "reference-not-allowed", Change: c.ID, Path: at,
+				Position: p.source.position(p.node(at, true)), Code: "reference-not-allowed", Change: c.ID, Path: at,
 				Summary: fmt.Sprintf("the key %q holds a reference; only values can", shorten(s)),
 				Fix:     "write the key itself, or `$${` for a literal `${`",
 			})

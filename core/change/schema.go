@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,7 +55,16 @@ func compile(doc json.RawMessage) (*schema, error) {
 		return nil, err
 	}
 	root, err := c.Compile(url)
-	if err != nil {
+	var invalid *jsonschema.SchemaValidationError
+	var why *jsonschema.ValidationError
+	switch {
+	case errors.As(err, &invalid) && errors.As(invalid.Err, &why):
+		x := &explainer{schema: &schema{}, value: value}
+		for _, v := range x.explain(why) {
+			return nil, errors.New(v.sentence("", value))
+		}
+		return nil, err
+	case err != nil:
 		return nil, err
 	}
 	return &schema{
@@ -105,9 +115,14 @@ func (s *schema) check(doc []byte) ([]violation, []named, error) {
 	violations := x.violations(s.root, value)
 	var files []named
 	if s.annotated {
-		x.walk(s.root, value, nil, 0, func(path []string, v any, k keywords) {
+		x.walk(s.root, value, nil, 0, func(path []string, v any, part *jsonschema.Schema) {
+			k := keywordsOf(part)
 			if k.sensitive {
-				violations = append(violations, literals(path, v)...)
+				found := literals(path, v)
+				violations = slices.DeleteFunc(violations, func(v violation) bool {
+					return slices.ContainsFunc(found, func(l violation) bool { return slices.Equal(l.path, v.path) })
+				})
+				violations = append(violations, found...)
 			}
 			if k.file {
 				f, problem := fileNamed(path, v)
@@ -174,16 +189,23 @@ func fileNamed(path []string, v any) ([]named, []violation) {
 	return []named{{slices.Clone(path), name}}, nil
 }
 
-// walk calls visit for every part of value that a keyword of ours applies to.
-func (x *explainer) walk(s *jsonschema.Schema, value any, path []string, depth int, visit func([]string, any, keywords)) {
+// keywordsOf returns the keywords of ours that s has.
+func keywordsOf(s *jsonschema.Schema) keywords {
+	for _, ext := range s.Extensions {
+		if k, ok := ext.(keywords); ok {
+			return k
+		}
+	}
+	return keywords{}
+}
+
+// walk calls visit for every part of value and every part of the schema that
+// applies to it.
+func (x *explainer) walk(s *jsonschema.Schema, value any, path []string, depth int, visit func([]string, any, *jsonschema.Schema)) {
 	if s == nil || depth > 4*maxDepth {
 		return
 	}
-	for _, ext := range s.Extensions {
-		if k, ok := ext.(keywords); ok {
-			visit(path, value, k)
-		}
-	}
+	visit(path, value, s)
 	here := func(sub *jsonschema.Schema) { x.walk(sub, value, path, depth+1, visit) }
 	below := func(sub *jsonschema.Schema, token string, v any) {
 		x.walk(sub, v, append(slices.Clip(path), token), depth+1, visit)

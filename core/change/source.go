@@ -143,11 +143,7 @@ func breakAt(b []byte) int {
 // that looks as if it held a secret it shows nothing but the key.
 func (s *source) excerpt(p diag.Position) string {
 	line := s.line(p.Line)
-	rest := []rune(line)
-	if p.Column > 1 {
-		rest = rest[min(p.Column-1, len(rest)):]
-	}
-	text := strings.TrimSpace(string(rest))
+	text := strings.TrimSpace(from(line, p.Column))
 	if looksSecret(line) {
 		key, _, ok := strings.Cut(text, ":")
 		if !ok || !looksSecret(key) {
@@ -156,6 +152,42 @@ func (s *source) excerpt(p diag.Position) string {
 		text = key + ": …"
 	}
 	return shorten(text)
+}
+
+// excerptOf is like excerpt and ends where n ends, if that is on its first line.
+func (s *source) excerptOf(n *yaml.Node) string {
+	line := s.line(n.Line)
+	if looksSecret(line) {
+		return s.excerpt(s.position(n))
+	}
+	text := from(line, n.Column)
+	quote, depth := rune(0), 0
+	for i, c := range text {
+		switch {
+		case n.Kind == yaml.ScalarNode && n.Style&^yaml.TaggedStyle == 0, n.Kind == yaml.AliasNode:
+			if i := strings.Index(text, n.Value); i >= 0 {
+				return shorten(text[:i+len(n.Value)])
+			}
+		case quote != 0:
+			if c != quote {
+				continue
+			}
+			quote = 0
+		case c == '"', c == '\'':
+			quote = c
+		case c == '[', c == '{':
+			depth++
+		case c == ']', c == '}':
+			depth--
+		default:
+			continue
+		}
+		flow := n.Style&(yaml.FlowStyle|yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0
+		if flow && quote == 0 && depth == 0 {
+			return shorten(text[:i+1])
+		}
+	}
+	return shorten(strings.TrimSpace(text))
 }
 
 // shorten cuts s to what fits into a message.

@@ -25,7 +25,7 @@ func (s *source) syntaxError(err error) diag.Diagnostic {
 		d.Code = "second-document"
 		d.Position = diag.Position{File: s.file, Line: second.line, Column: 1}
 		d.Summary = "the file holds a second document"
-		d.Fix = "write every change in a file of its own; in text, put a line that is `---` into a block or quotes"
+		d.Fix = "write every change in a file of its own"
 		return d
 	}
 	problem := parserProblem(err)
@@ -140,6 +140,9 @@ func (s *source) explain(problem string, f *finding) {
 		s.explainKey(problem, line, f)
 	case strings.Contains(problem, "expected '-' indicator"):
 		f.summary, f.fix = "a key stands where the next item of a list is expected", "start it with `- `, or indent it as the key that the list belongs to"
+		if strings.HasPrefix(strings.TrimLeft(line, " "), "- ") {
+			f.summary, f.fix = "a list item does not line up with the items above", "indent it as they are"
+		}
 	case strings.Contains(problem, "expected node content"):
 		f.summary, f.fix = "a bracket or brace does not fit", "close every [ with ] and every { with }, or put the value in quotes"
 	case strings.Contains(problem, "block sequence entries"):
@@ -162,6 +165,8 @@ func (s *source) explain(problem string, f *finding) {
 		}
 	case strings.Contains(problem, "<document start>"):
 		f.summary, f.fix = "there is text after the end of the change", "remove it, or the `...` or closing brace before it"
+	case strings.Contains(problem, "expected comment or line break"):
+		f.summary, f.fix = "there is text on the line of `|` or `>`", "start the text on the next line, indented"
 	case strings.Contains(problem, "exceeded max depth"):
 		f.summary, f.fix = "values are nested too deep", "flatten the value"
 	default:

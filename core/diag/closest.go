@@ -3,7 +3,7 @@ package diag
 import "strings"
 
 // Closest returns the word of known that w most likely stands for, and "" where
-// none is near: another case, the start of a longer word, or a few letters off.
+// none is near: another case, a part of a longer word, or a few letters off.
 func Closest(w string, known []string) string {
 	if w == "" {
 		return ""
@@ -19,11 +19,11 @@ func Closest(w string, known []string) string {
 			best, bestDistance = k, d
 		}
 	}
-	if best != "" || len(lower) < 3 {
+	if best != "" || len(lower) < 4 {
 		return best
 	}
 	for _, k := range known {
-		if strings.HasPrefix(strings.ToLower(k), lower) {
+		if strings.Contains(strings.ToLower(k), lower) {
 			return k
 		}
 	}

@@ -233,20 +233,20 @@ func (e *execution) startMore(ctx context.Context) bool {
 func (e *execution) handle(ctx context.Context, said *pluginv1.ExecuteResponse) bool {
 	switch ev := said.GetEvent().(type) {
 	case *pluginv1.ExecuteResponse_Begun:
-		if work, ok := e.current(said, "a begin"); ok && !e.states[work].begun {
+		if work, ok := e.current(ctx, said, "a begin"); ok && !e.states[work].begun {
 			e.states[work].begun = true
 			e.obs.Begun(work)
 		}
 	case *pluginv1.ExecuteResponse_Checkpoint:
 		return e.checkpoint(ctx, said, ev.Checkpoint)
 	case *pluginv1.ExecuteResponse_Progress:
-		if work, ok := e.current(said, "progress"); ok {
-			e.progress(work, ev.Progress)
+		if work, ok := e.current(ctx, said, "progress"); ok {
+			e.progress(ctx, work, ev.Progress)
 		}
 	case *pluginv1.ExecuteResponse_Done:
 		e.done(ctx, said, ev.Done)
 	case *pluginv1.ExecuteResponse_Log:
-		e.log(said, ev.Log)
+		e.log(ctx, said, ev.Log)
 	case *pluginv1.ExecuteResponse_Heartbeat:
 	default:
 		// Something that a newer plugin says; it counts as a sign of life.
@@ -256,35 +256,35 @@ func (e *execution) handle(ctx context.Context, said *pluginv1.ExecuteResponse) 
 
 // current returns the work that said speaks of, which must be the one under way:
 // a plugin works on one after another.
-func (e *execution) current(said *pluginv1.ExecuteResponse, what string) (int, bool) {
+func (e *execution) current(ctx context.Context, said *pluginv1.ExecuteResponse, what string) (int, bool) {
 	seq := said.GetSequence()
 	if e.next < e.started && seq == uint32(e.next) {
 		return e.next, true
 	}
 	switch {
 	case seq >= uint32(e.started):
-		e.offend("%s of work %d, which was not given to it", what, seq)
+		e.offend(ctx, "%s of work %d, which was not given to it", what, seq)
 	case seq < uint32(e.next):
-		e.offend("%s of change %q after its end", what, e.works[seq].ChangeID)
+		e.offend(ctx, "%s of change %q after its end", what, e.works[seq].ChangeID)
 	default:
-		e.offend("%s of change %q before the end of change %q", what, e.works[seq].ChangeID, e.works[e.next].ChangeID)
+		e.offend(ctx, "%s of change %q before the end of change %q", what, e.works[seq].ChangeID, e.works[e.next].ChangeID)
 	}
 	return 0, false
 }
 
 // offend notes that the plugin broke the protocol. What it said is ignored.
-func (e *execution) offend(format string, args ...any) {
+func (e *execution) offend(ctx context.Context, format string, args ...any) {
 	what := "it sent " + fmt.Sprintf(format, args...)
 	if e.offence == "" {
 		e.offence = what
 	}
-	e.target.session.relay.Record(slog.LevelWarn, "plugin broke the protocol: "+what,
+	e.target.session.relay.Record(ctx, slog.LevelWarn, "plugin broke the protocol: "+what,
 		map[string]any{"subject": e.target.origin.subject})
 }
 
-func (e *execution) progress(work int, p *pluginv1.ProgressEvent) {
+func (e *execution) progress(ctx context.Context, work int, p *pluginv1.ProgressEvent) {
 	if !hasStep(e.works[work], int(p.GetStep())) {
-		e.offend("progress of step %d, which change %q does not have", p.GetStep(), e.works[work].ChangeID)
+		e.offend(ctx, "progress of step %d, which change %q does not have", p.GetStep(), e.works[work].ChangeID)
 		return
 	}
 	e.obs.Progress(work, run.Progress{
@@ -308,22 +308,22 @@ func (e *execution) checkpoint(ctx context.Context, said *pluginv1.ExecuteRespon
 
 // record returns why c is refused; "" where it is durable.
 func (e *execution) record(ctx context.Context, said *pluginv1.ExecuteResponse, c *pluginv1.CheckpointEvent) string {
-	work, ok := e.current(said, "a checkpoint")
+	work, ok := e.current(ctx, said, "a checkpoint")
 	if !ok {
 		return e.offence
 	}
 	w := e.works[work]
 	kind, ok := fromKind(c.GetKind())
 	if !ok {
-		e.offend("a checkpoint of the unknown kind %d", c.GetKind())
+		e.offend(ctx, "a checkpoint of the unknown kind %d", c.GetKind())
 		return e.offence
 	}
 	if !hasStep(w, int(c.GetStep())) {
-		e.offend("a checkpoint of step %d, which change %q does not have", c.GetStep(), w.ChangeID)
+		e.offend(ctx, "a checkpoint of step %d, which change %q does not have", c.GetStep(), w.ChangeID)
 		return e.offence
 	}
 	if n := len(c.GetData()); n > checkpointBytes {
-		e.offend("%d bytes to be kept of step %d of change %q; %d MiB are the most", n, c.GetStep(), w.ChangeID, checkpointBytes>>20)
+		e.offend(ctx, "%d bytes to be kept of step %d of change %q; %d MiB are the most", n, c.GetStep(), w.ChangeID, checkpointBytes>>20)
 		return e.offence
 	}
 	err := e.obs.Checkpoint(ctx, work, audit.Checkpoint{
@@ -348,21 +348,21 @@ func (e *execution) blame(err error) {
 
 // done deals with the end of a work.
 func (e *execution) done(ctx context.Context, said *pluginv1.ExecuteResponse, d *pluginv1.DoneEvent) {
-	work, ok := e.current(said, "a result")
+	work, ok := e.current(ctx, said, "a result")
 	if !ok {
 		return
 	}
 	w, state := e.works[work], e.states[work]
 	switch {
 	case d.GetSkipped() && state.acknowledged:
-		e.offend("that change %q was not begun, after a checkpoint of it", w.ChangeID)
+		e.offend(ctx, "that change %q was not begun, after a checkpoint of it", w.ChangeID)
 		return
 	case d.GetSkipped():
 		e.next++
 		e.failed = true
 		return
 	case e.failed:
-		e.offend("a result of change %q, which must not begin after an earlier one failed", w.ChangeID)
+		e.offend(ctx, "a result of change %q, which must not begin after an earlier one failed", w.ChangeID)
 		e.states[work].begun = true
 		return
 	}
@@ -387,7 +387,7 @@ func (e *execution) done(ctx context.Context, said *pluginv1.ExecuteResponse, d 
 }
 
 // log passes a record of the plugin on.
-func (e *execution) log(said *pluginv1.ExecuteResponse, l *pluginv1.LogEvent) {
+func (e *execution) log(ctx context.Context, said *pluginv1.ExecuteResponse, l *pluginv1.LogEvent) {
 	attrs := make(map[string]any, len(l.GetAttributes())+1)
 	for k, v := range l.GetAttributes() {
 		attrs[k] = v
@@ -395,5 +395,7 @@ func (e *execution) log(said *pluginv1.ExecuteResponse, l *pluginv1.LogEvent) {
 	if seq := said.GetSequence(); seq < uint32(e.started) {
 		attrs["change"] = e.works[seq].ChangeID
 	}
-	e.target.session.relay.Record(slog.Level(l.GetLevel()), l.GetMessage(), attrs)
+	// No further than what handlers have names for.
+	level := min(max(slog.Level(l.GetLevel()), slog.LevelDebug), slog.LevelError)
+	e.target.session.relay.Record(ctx, level, l.GetMessage(), attrs)
 }

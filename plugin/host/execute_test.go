@@ -16,7 +16,7 @@ import (
 
 // quick makes a plugin that hangs show soon.
 func quick() host.Options {
-	return host.Options{Heartbeat: 150 * time.Millisecond, Grace: 150 * time.Millisecond}
+	return host.Options{Heartbeat: 400 * time.Millisecond, Grace: 200 * time.Millisecond}
 }
 
 // What the observer is told of a work that went well.
@@ -48,6 +48,7 @@ func TestExecute(t *testing.T) {
 		name  string
 		works []run.Work
 		obs   *notes
+		quick bool
 		ctx   func(context.Context) context.Context
 		want  []string
 		// err is the error; a final … means that more follows. unknown tells that it wraps ErrUnknownOutcome.
@@ -113,11 +114,11 @@ func TestExecute(t *testing.T) {
 			want: []string{began(0), started(0, "a"), "0 progress 0/0 0 of 0 refused: true", ended(0)},
 		},
 		{
-			name: "a plugin that is silent and stops", works: []run.Work{work("a", "hang-politely")},
+			name: "a plugin that is silent and stops", works: []run.Work{work("a", "hang-politely")}, quick: true,
 			want: []string{began(0), started(0, "a"), "0 failed clean=true stepClean=false: cancelled stopped on request"},
 		},
 		{
-			name: "heartbeats", works: []run.Work{work("a", "heartbeats")},
+			name: "heartbeats", works: []run.Work{work("a", "heartbeats")}, quick: true,
 			want: []string{began(0), started(0, "a"), ended(0)},
 		},
 		{
@@ -157,7 +158,11 @@ func TestExecute(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			roads(t, quick(), func(t *testing.T, p *host.Plugin) {
+			var o host.Options
+			if c.quick {
+				o = quick()
+			}
+			roads(t, o, func(t *testing.T, p *host.Plugin) {
 				ctx := t.Context()
 				if c.ctx != nil {
 					ctx = c.ctx(ctx)
@@ -309,24 +314,24 @@ func TestExecuteCrash(t *testing.T) {
 		},
 		{
 			name: "hangs", works: []run.Work{work("a", "hang")}, want: []string{began(0), started(0, "a")},
-			err: `the outcome of change "a" is unknown: ` + gone + "the host killed it, because it gave no sign of life for 150ms " +
-				"and did not stop within 150ms when it was asked to; it wrote nothing to stderr",
+			err: `the outcome of change "a" is unknown: ` + gone + "the host killed it, because it gave no sign of life for 400ms " +
+				"and did not stop within 200ms when it was asked to; it wrote nothing to stderr",
 		},
 		{
 			name: "is frozen", works: []run.Work{work("a", "stopped")}, want: []string{began(0), started(0, "a")},
-			err: `the outcome of change "a" is unknown: ` + gone + "the host killed it, because it gave no sign of life for 150ms " +
-				"and did not stop within 150ms when it was asked to; it wrote nothing to stderr",
+			err: `the outcome of change "a" is unknown: ` + gone + "the host killed it, because it gave no sign of life for 400ms " +
+				"and did not stop within 200ms when it was asked to; it wrote nothing to stderr",
 		},
 		{
 			name: "skips what it began", works: []run.Work{work("a", "skip-begun")}, want: []string{began(0), started(0, "a")},
-			err: `the outcome of change "a" is unknown: ` + gone + "the host killed it, because it gave no sign of life for 150ms " +
-				"and did not stop within 150ms when it was asked to; it wrote nothing to stderr; " +
+			err: `the outcome of change "a" is unknown: ` + gone + "the host killed it, because it gave no sign of life for 400ms " +
+				"and did not stop within 200ms when it was asked to; it wrote nothing to stderr; " +
 				`before that it sent that change "a" was not begun, after a checkpoint of it`,
 		},
 		{
 			name: "does not stop", works: []run.Work{work("a", "ignore-stop"), work("b", "ok")}, cancel: true,
 			want: []string{began(0), started(0, "a")},
-			err: `the outcome of change "a" is unknown: ` + gone + "the host killed it, because it did not stop within 150ms " +
+			err: `the outcome of change "a" is unknown: ` + gone + "the host killed it, because it did not stop within 200ms " +
 				"when it was asked to; it wrote nothing to stderr",
 		},
 		{
@@ -412,8 +417,8 @@ func TestZombieInMemory(t *testing.T) {
 	target := openTarget(t, p)
 	err := target.Execute(t.Context(), []run.Work{work("a", "hang")}, &notes{})
 	wantError(t, err, `plugin bad (target user-db): execute changes: the outcome of change "a" is unknown: `+
-		"its instance (version 1.2.0) is gone: the host killed it, because it gave no sign of life for 150ms "+
-		"and did not stop within 150ms when it was asked to")
+		"its instance (version 1.2.0) is gone: the host killed it, because it gave no sign of life for 400ms "+
+		"and did not stop within 200ms when it was asked to")
 	wantIs(t, err, run.ErrUnknownOutcome)
 	// The call goes on and cannot be ended; nothing else is begun beside it.
 	_, err = p.Open(t.Context(), goodConfig())

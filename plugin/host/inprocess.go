@@ -120,25 +120,25 @@ func (m *memory) Stop(graceful func(ctx context.Context) error) bool {
 
 // recovered makes a panic of the plugin an error, as a process of its own would
 // have kept it from ending this one.
-func (m *memory) recovered(err *error) {
+func (m *memory) recovered(ctx context.Context, err *error) {
 	v := recover()
 	if v == nil {
 		return
 	}
-	m.relay.Record(slog.LevelError, fmt.Sprintf("panic: %v", v), map[string]any{"stack": string(debug.Stack())})
+	m.relay.Record(ctx, slog.LevelError, fmt.Sprintf("panic: %v", v), map[string]any{"stack": string(debug.Stack())})
 	*err = status.Errorf(codes.Internal, "it panicked: %v", v)
 }
 
 func (m *memory) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (_ any, err error) {
 	m.running.Add(1)
 	defer m.running.Add(-1)
-	defer m.recovered(&err)
+	defer m.recovered(ctx, &err)
 	return next(ctx, req)
 }
 
 func (m *memory) stream(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
 	m.running.Add(1)
 	defer m.running.Add(-1)
-	defer m.recovered(&err)
+	defer m.recovered(ss.Context(), &err)
 	return next(srv, ss)
 }

@@ -284,7 +284,9 @@ func runDoomedHost(path string) {
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(pid.Lines[0])
+	if _, err := fmt.Fprintln(os.Stdout, pid.Lines[0]); err != nil {
+		panic(err)
+	}
 	select {}
 }
 

@@ -37,7 +37,7 @@ func TestStderr(t *testing.T) {
 		{"a crash report", "fatal error: all goroutines are asleep", "ERROR fatal error: all goroutines are asleep plugin=bad"},
 		{
 			"a long line", strings.Repeat("x", 100_000),
-			"INFO " + strings.Repeat("x", 16384) + "… (4126 bytes more) plugin=bad",
+			"INFO " + strings.Repeat("x", 16384) + "… (cut) plugin=bad",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -96,6 +96,7 @@ func TestLogEvents(t *testing.T) {
 		}
 		log.wait(t, func(lines []string) bool {
 			return slices.Contains(lines, "WARN slow, [redacted] plugin=bad change=a rows=12") &&
+				slices.Contains(lines, "ERROR loud plugin=bad") &&
 				slices.Contains(lines, "WARN plugin broke the protocol: it sent a result of work 51, which was not given to it "+
 					"plugin=bad subject=target user-db")
 		})

@@ -251,7 +251,7 @@ func (r *records) all() []string {
 func (r *records) wait(t testing.TB, f func(lines []string) bool) []string {
 	t.Helper()
 	if !hosttest.Wait(5*time.Second, func() bool { return f(r.all()) }) {
-		t.Fatalf("logged\n  %s", strings.Join(r.all(), "\n  "))
+		t.Fatalf("logged\n  %.2000s", strings.Join(r.all(), "\n  "))
 	}
 	return r.all()
 }

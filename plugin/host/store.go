@@ -55,11 +55,11 @@ func (s *session) openStore(ctx context.Context, cfg run.Config) (audit.Store, e
 		HasClock:    resp.GetHasClock(),
 		Description: s.text(resp.GetDescription(), messageBytes),
 	}
-	s.add(st)
 	if st.properties.ID == "" {
-		err := st.Close()
+		err := s.call(ctx, st.origin, "close", closeTime, st.release)
 		return nil, errors.Join(st.origin.errorf("%s: the plugin gave the store no id", doing), err)
 	}
+	s.add(st)
 	return st, nil
 }
 

@@ -89,5 +89,6 @@ func (s shaped[T]) decode(data []byte, written bool) (T, []shape.Problem) {
 		data = []byte("{}")
 	}
 	o := shape.Options{Written: written, Resolved: !written, Dynamic: dynamic}
-	return v, s.typ.Decode(data, reflect.ValueOf(&v).Elem(), o)
+	problems := s.typ.Decode(data, reflect.ValueOf(&v).Elem(), o)
+	return v, problems
 }

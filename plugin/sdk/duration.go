@@ -34,5 +34,5 @@ func (d *Duration) UnmarshalJSON(data []byte) error {
 
 // JSONSchema returns that of the text.
 func (Duration) JSONSchema() json.RawMessage {
-	return json.RawMessage(`{"type":"string","pattern":"^([0-9]+(\\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$"}`)
+	return json.RawMessage(`{"type":"string","pattern":"^(0|([0-9]+(\\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$"}`)
 }

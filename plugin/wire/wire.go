@@ -5,9 +5,10 @@
 package wire
 
 const (
-	// CookieKey and CookieValue tell a plugin that a host started it, and not a
-	// person. They are no secret.
-	CookieKey   = "FLAMINGOCK_PLUGIN"
+	// CookieKey names the variable that tells a plugin that a host started it, and
+	// not a person. It is no secret.
+	CookieKey = "FLAMINGOCK_PLUGIN"
+	// CookieValue is its value.
 	CookieValue = "flamingock-plugin-v1"
 
 	// ProtocolVersion is the version of the protocol in the words of go-plugin,

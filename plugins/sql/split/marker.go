@@ -66,6 +66,9 @@ func (s *splitter) section(t token, m marker) *problem {
 		}
 	}
 	s.sectionSeen = m
+	if !s.stmt.code {
+		s.begin(t.end)
+	}
 	return nil
 }
 

@@ -68,10 +68,12 @@ func (l *logger) GetLevel() hclog.Level {
 	return hclog.Off
 }
 
+//nolint:forbidigo // hclog's interface wants a *log.Logger
 func (l *logger) StandardLogger(*hclog.StandardLoggerOptions) *log.Logger {
 	return slog.NewLogLogger(l.slog.Handler(), slog.LevelDebug)
 }
 
+//nolint:forbidigo // as above
 func (l *logger) StandardWriter(opts *hclog.StandardLoggerOptions) io.Writer {
 	return l.StandardLogger(opts).Writer()
 }

@@ -229,7 +229,7 @@ func (c *conversation) behave(seq uint32, w *pluginv1.Work, start *pluginv1.Star
 		}
 		return progress(&pluginv1.ProgressEvent{Message: fmt.Sprintf("refused: %t", refused)})
 	case "exit":
-		os.Exit(9)
+		syscall.Exit(9)
 	case "panic":
 		go func() { panic("boom while applying") }()
 		<-ctx.Done()
@@ -268,7 +268,7 @@ func (c *conversation) behave(seq uint32, w *pluginv1.Work, start *pluginv1.Star
 			return ctx.Err()
 		}
 	case "heartbeats":
-		for range 10 {
+		for range 30 {
 			if err := c.heartbeat(seq); err != nil {
 				return err
 			}

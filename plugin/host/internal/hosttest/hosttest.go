@@ -63,31 +63,31 @@ func dieWithHost() {
 		return
 	}
 	_, _ = io.Copy(io.Discard, os.NewFile(uintptr(fd), "death"))
-	os.Exit(0)
+	syscall.Exit(0)
 }
 
 // behave does what happens before serving.
 func (in *Instance) behave(mode string) {
-	handshake := func(format string, args ...any) { fmt.Printf(format+"\n", args...) }
+	handshake := func(format string, args ...any) { _, _ = fmt.Fprintf(os.Stdout, format+"\n", args...) }
 	switch word, rest, _ := strings.Cut(mode, " "); word {
 	case "", "ignore-death":
 	case "exit":
-		fmt.Fprintln(os.Stderr, "cannot read the configuration with password hunter2")
-		os.Exit(3)
+		_, _ = fmt.Fprintln(os.Stderr, "cannot read the configuration with password hunter2")
+		syscall.Exit(3)
 	case "panic":
 		panic("no way to start")
 	case "killed":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
 	case "print":
-		fmt.Println("hello from \x1b[31minit")
+		_, _ = fmt.Fprintln(os.Stdout, "hello from \x1b[31minit")
 	case "endless-line":
-		fmt.Print(strings.Repeat("x", 10<<10))
+		_, _ = fmt.Fprint(os.Stdout, strings.Repeat("x", 10<<10))
 		select {}
 	case "silent":
 		select {}
 	case "half-line":
-		fmt.Print("1|1|unix")
+		_, _ = fmt.Fprint(os.Stdout, "1|1|unix")
 		select {}
 	case "close-stdout":
 		_ = os.Stdout.Close()
@@ -107,10 +107,10 @@ func (in *Instance) behave(mode string) {
 		if err != nil {
 			panic(err)
 		}
-		fmt.Fprintln(os.Stderr, text)
+		_, _ = fmt.Fprintln(os.Stderr, text)
 	case "flood":
 		for range 200_000 {
-			fmt.Fprintln(os.Stderr, "plugin is flooding its log, again and again and again and again")
+			_, _ = fmt.Fprintln(os.Stderr, "plugin is flooding its log, again and again and again and again")
 		}
 	case "ignore-term":
 		signal.Ignore(syscall.SIGTERM)
@@ -150,9 +150,13 @@ func (in *Instance) serve() {
 }
 
 func serverTLS() (*tls.Config, error) {
-	fd, err := strconv.Atoi(os.Getenv(wire.EnvTLSFD))
+	number, ok := os.LookupEnv(wire.EnvTLSFD)
+	if !ok {
+		return nil, nil // the mode no-tls
+	}
+	fd, err := strconv.Atoi(number)
 	if err != nil {
-		return nil, nil
+		return nil, err
 	}
 	var keys wire.TLS
 	if err := json.NewDecoder(os.NewFile(uintptr(fd), "tls")).Decode(&keys); err != nil {

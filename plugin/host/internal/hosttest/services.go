@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -94,8 +95,8 @@ func (s *general) GetMetadata(ctx context.Context, _ *pluginv1.GetMetadataReques
 		<-ctx.Done()
 		select {}
 	case "exit":
-		fmt.Fprintln(os.NewFile(2, "stderr"), "licence expired")
-		os.Exit(7)
+		_, _ = fmt.Fprintln(os.NewFile(2, "stderr"), "licence expired")
+		syscall.Exit(7)
 	}
 	return &pluginv1.GetMetadataResponse{Metadata: []byte(s.in.Metadata)}, nil
 }
@@ -123,7 +124,7 @@ func (s *general) Shutdown(context.Context, *pluginv1.ShutdownRequest) (*pluginv
 		return &pluginv1.ShutdownResponse{}, nil
 	}
 	if IsPlugin() {
-		time.AfterFunc(5*time.Millisecond, func() { os.Exit(0) })
+		time.AfterFunc(5*time.Millisecond, func() { syscall.Exit(0) })
 	}
 	return &pluginv1.ShutdownResponse{}, nil
 }
@@ -146,7 +147,7 @@ func (s *targets) Open(ctx context.Context, req *pluginv1.OpenRequest) (*pluginv
 		go func() { panic("boom with hunter2") }()
 		<-ctx.Done()
 	case "exit":
-		os.Exit(4)
+		syscall.Exit(4)
 	case "hang":
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -177,8 +178,8 @@ func (s *changes) Preview(_ context.Context, req *pluginv1.PreviewRequest) (*plu
 		data, err := io.ReadAll(os.Stdin)
 		lines = []string{fmt.Sprintf("%q %v", data, err)}
 	case "print":
-		fmt.Println("printed while it serves")
-		fmt.Fprintln(os.Stderr, "[WARN] logged while it serves")
+		_, _ = fmt.Fprintln(os.Stdout, "printed while it serves")
+		_, _ = fmt.Fprintln(os.Stderr, "[WARN] logged while it serves")
 	case "large":
 		// Larger than gRPC's own limit, but not than ours.
 		lines = []string{strings.Repeat("x", 10<<10)}

@@ -85,8 +85,9 @@ type Process struct {
 	// handshake is what go-plugin gets to read.
 	handshake string
 	// stdout and stderr are our ends of the pipes; death is what the process
-	// sees closed when we are gone.
+	// sees closed when we are gone. theirs are the other ends.
 	stdout, stderr, death *os.File
+	theirs                []*os.File
 
 	mu      sync.Mutex
 	started bool
@@ -191,6 +192,7 @@ func (p *Process) prepare(keys wire.TLS) (err error) {
 	_ = tlsWrite.Close()
 	p.cmd.Stdout, p.cmd.Stderr = stdout, stderr
 	p.cmd.ExtraFiles = []*os.File{tlsRead, deathRead} // file descriptors 3 and 4
+	p.theirs = []*os.File{stdout, stderr, tlsRead, deathRead}
 	return nil
 }
 
@@ -228,7 +230,7 @@ func (p *Process) connect(ctx context.Context, hostTLS *tls.Config) error {
 		client, err := p.client.Client()
 		if g, ok := client.(*plugin.GRPCClient); ok {
 			p.conn = g.Conn
-			err = p.reached()
+			err = p.reached(ctx)
 		}
 		result <- err
 	}()
@@ -244,22 +246,25 @@ func (p *Process) connect(ctx context.Context, hostTLS *tls.Config) error {
 		err = fmt.Errorf("it made a handshake and then took no connection within %s", connectTime)
 	}
 	p.Kill("its start was given up")
-	<-result // the end of the process ends every wait in there
+	// The end of the process ends every wait in there, with an error that says
+	// less than this one.
+	if late := <-result; late != nil {
+		p.cfg.Logger.DebugContext(ctx, "plugin's start was given up", "error", late)
+	}
 	return err
 }
 
 // reached makes sure that there is a connection. go-plugin takes a failure to
 // connect for a plugin that lacks one of its services.
-func (p *Process) reached() error {
+func (p *Process) reached(ctx context.Context) error {
 	if p.conn.GetState() == connectivity.Ready {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), connectTime-dialTime)
+	ctx, cancel := context.WithTimeout(ctx, connectTime-dialTime)
 	defer cancel()
 	_, err := healthpb.NewHealthClient(p.conn).Check(ctx, &healthpb.HealthCheckRequest{Service: plugin.GRPCServiceName})
-	switch status.Code(err) {
-	case codes.OK, codes.Unimplemented, codes.NotFound:
-		return nil
+	if code := status.Code(err); code == codes.OK || code == codes.Unimplemented || code == codes.NotFound {
+		return nil // it answered
 	}
 	return fmt.Errorf("it made a handshake, and then no connection could be made; "+
 		"it must serve with the TLS keys that it was given: %s", untrusted.Line(status.Convert(err).Message(), shownBytes*4, nil))
@@ -271,7 +276,7 @@ func (p *Process) start() error {
 	defer p.mu.Unlock()
 	defer func() {
 		// The child has its own copies now, or never will.
-		for _, f := range append(p.cmd.ExtraFiles, p.cmd.Stdout.(*os.File), p.cmd.Stderr.(*os.File)) {
+		for _, f := range p.theirs {
 			_ = f.Close()
 		}
 	}()

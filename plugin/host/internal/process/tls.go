@@ -22,41 +22,50 @@ import (
 // P-256, because go-plugin's own AutoMTLS takes P-521, whose handshake costs
 // several times the whole launch.
 func newTLS() (forHost *tls.Config, forPlugin wire.TLS, err error) {
-	ca, err := newCertificate("flamingock host", nil, 0)
+	ca, err := newCertificate("flamingock host", authority, nil)
 	if err != nil {
 		return nil, wire.TLS{}, err
 	}
-	client, err := newCertificate("flamingock host", ca, x509.ExtKeyUsageClientAuth)
+	client, err := newCertificate("flamingock host", x509.ExtKeyUsageClientAuth, ca)
 	if err != nil {
 		return nil, wire.TLS{}, err
 	}
-	server, err := newCertificate("flamingock plugin", ca, x509.ExtKeyUsageServerAuth)
+	server, err := newCertificate("flamingock plugin", x509.ExtKeyUsageServerAuth, ca)
 	if err != nil {
 		return nil, wire.TLS{}, err
 	}
-	key, err := x509.MarshalPKCS8PrivateKey(server.PrivateKey)
+	key, err := x509.MarshalPKCS8PrivateKey(server.key)
 	if err != nil {
 		return nil, wire.TLS{}, fmt.Errorf("encode private key: %w", err)
 	}
 	roots := x509.NewCertPool()
-	roots.AddCert(ca.Leaf)
+	roots.AddCert(ca.leaf)
 	forHost = &tls.Config{
-		Certificates: []tls.Certificate{*client},
+		Certificates: []tls.Certificate{{Certificate: [][]byte{client.leaf.Raw}, PrivateKey: client.key, Leaf: client.leaf}},
 		RootCAs:      roots,
 		ServerName:   wire.ServerName,
 		MinVersion:   tls.VersionTLS13,
 	}
 	forPlugin = wire.TLS{
-		Cert:     encodePEM("CERTIFICATE", server.Leaf.Raw),
+		Cert:     encodePEM("CERTIFICATE", server.leaf.Raw),
 		Key:      encodePEM("PRIVATE KEY", key),
-		ClientCA: encodePEM("CERTIFICATE", ca.Leaf.Raw),
+		ClientCA: encodePEM("CERTIFICATE", ca.leaf.Raw),
 	}
 	return forHost, forPlugin, nil
 }
 
-// newCertificate returns a key and a certificate for it, signed by parent, or an
-// authority of its own where parent is nil.
-func newCertificate(name string, parent *tls.Certificate, usage x509.ExtKeyUsage) (*tls.Certificate, error) {
+// certificate is a key and a certificate for it.
+type certificate struct {
+	key  *ecdsa.PrivateKey
+	leaf *x509.Certificate
+}
+
+// authority is the usage of a certificate that signs others.
+const authority = x509.ExtKeyUsage(-1)
+
+// newCertificate returns a certificate for one usage, signed by parent, or by
+// itself where parent is nil.
+func newCertificate(name string, usage x509.ExtKeyUsage, parent *certificate) (*certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("generate key: %w", err)
@@ -73,16 +82,18 @@ func newCertificate(name string, parent *tls.Certificate, usage x509.ExtKeyUsage
 		NotBefore:             now.AddDate(0, 0, -1),
 		NotAfter:              now.AddDate(10, 0, 0),
 		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageDigitalSignature,
 	}
-	issuer, signer := cert, key
-	if parent == nil {
+	if usage == authority {
 		cert.IsCA = true
 		cert.KeyUsage = x509.KeyUsageCertSign
 	} else {
 		cert.DNSNames = []string{wire.ServerName}
+		cert.KeyUsage = x509.KeyUsageDigitalSignature
 		cert.ExtKeyUsage = []x509.ExtKeyUsage{usage}
-		issuer, signer = parent.Leaf, parent.PrivateKey.(*ecdsa.PrivateKey)
+	}
+	issuer, signer := cert, key
+	if parent != nil {
+		issuer, signer = parent.leaf, parent.key
 	}
 	der, err := x509.CreateCertificate(rand.Reader, cert, issuer, key.Public(), signer)
 	if err != nil {
@@ -92,7 +103,7 @@ func newCertificate(name string, parent *tls.Certificate, usage x509.ExtKeyUsage
 	if err != nil {
 		return nil, fmt.Errorf("parse certificate: %w", err)
 	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
+	return &certificate{key: key, leaf: leaf}, nil
 }
 
 func encodePEM(kind string, der []byte) string {

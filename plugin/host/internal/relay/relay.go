@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -64,8 +63,8 @@ func (r *Relay) Tail() []string {
 }
 
 // Record passes one structured record on.
-func (r *Relay) Record(level slog.Level, msg string, attrs map[string]any) {
-	if !r.log.Enabled(context.Background(), level) || !r.allow() {
+func (r *Relay) Record(ctx context.Context, level slog.Level, msg string, attrs map[string]any) {
+	if !r.log.Enabled(ctx, level) || !r.allow() {
 		return
 	}
 	list := make([]slog.Attr, 0, len(attrs))
@@ -76,7 +75,7 @@ func (r *Relay) Record(level slog.Level, msg string, attrs map[string]any) {
 		}
 		list = append(list, slog.Any(r.key(key), r.value(attrs[key])))
 	}
-	r.log.LogAttrs(context.Background(), level, r.line(msg), list...)
+	r.log.LogAttrs(ctx, level, r.line(msg), list...)
 }
 
 // Close reports what was dropped since the last report.
@@ -186,8 +185,6 @@ func (r *Relay) Writer() io.WriteCloser { return &writer{relay: r} }
 type writer struct {
 	relay *Relay
 	line  []byte
-	// more counts the bytes of the line that were not kept.
-	more int
 }
 
 func (w *writer) Write(p []byte) (int, error) {
@@ -196,7 +193,6 @@ func (w *writer) Write(p []byte) (int, error) {
 		part, rest, ended := bytes.Cut(p, []byte{'\n'})
 		keep := min(len(part), lineBytes+overlap-len(w.line))
 		w.line = append(w.line, part[:keep]...)
-		w.more += len(part) - keep
 		if ended {
 			w.flush()
 		}
@@ -214,10 +210,7 @@ func (w *writer) Close() error {
 
 func (w *writer) flush() {
 	line := string(w.line)
-	if w.more > 0 {
-		line += "… (" + strconv.Itoa(w.more) + " bytes were not read)"
-	}
-	w.line, w.more = w.line[:0], 0
+	w.line = w.line[:0]
 	w.relay.text(line)
 }
 
@@ -227,7 +220,7 @@ func (r *Relay) text(line string) {
 		if level >= slog.LevelWarn {
 			r.remember(level.String() + " " + msg)
 		}
-		r.Record(level, msg, attrs)
+		r.Record(context.Background(), level, msg, attrs)
 		return
 	}
 	level := prefixLevel(line)
@@ -235,7 +228,7 @@ func (r *Relay) text(line string) {
 		level = slog.LevelError
 	}
 	if strings.TrimSpace(line) != "" {
-		r.Record(level, line, nil)
+		r.Record(context.Background(), level, line, nil)
 	}
 }
 

@@ -3,7 +3,7 @@
 package untrusted
 
 import (
-	"fmt"
+	"math"
 	"regexp"
 	"strings"
 	"unicode"
@@ -37,8 +37,7 @@ func Text(s string, limit int, redact func(string) string) string {
 
 // Line is Text for what must stay on one line: newlines are shown as \n.
 func Line(s string, limit int, redact func(string) string) string {
-	// Cut last, as the longer spelling of a newline counts too.
-	s = Text(s, len(s)+len(escapedNewline), redact)
+	s = Text(s, math.MaxInt, redact) // cut only once
 	return cut(strings.ReplaceAll(strings.TrimSpace(s), "\n", escapedNewline), limit)
 }
 
@@ -64,5 +63,5 @@ func cut(s string, limit int) string {
 	for n > 0 && !utf8.RuneStart(s[n]) {
 		n--
 	}
-	return fmt.Sprintf("%s… (%d bytes more)", s[:n], len(s)-n)
+	return s[:n] + "… (cut)"
 }

@@ -1,0 +1,337 @@
+// Package locktest holds the promises of lock.Store. Every implementation calls
+// Run in its tests; the rules are values, so that the rules themselves can be
+// tested against stores that break them.
+package locktest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/flamingock/flamingock-go/core/lock"
+)
+
+// Rule is one promise of lock.Store.
+type Rule struct {
+	Name string
+	// Check returns what is wrong with an empty store.
+	Check func(ctx context.Context, s lock.Store) error
+}
+
+// Run checks every rule against a store of its own.
+func Run(t *testing.T, open func(t *testing.T) lock.Store) {
+	t.Helper()
+	for _, r := range Rules() {
+		t.Run(r.Name, func(t *testing.T) {
+			t.Parallel()
+			if err := r.Check(t.Context(), open(t)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// short is a lease that ends while a rule waits for it. It is long enough for a
+// busy machine to do something within it.
+const short = 1500 * time.Millisecond
+
+// long is a lease that does not end within a rule.
+const long = time.Minute
+
+// Rules returns the promises.
+func Rules() []Rule {
+	return []Rule{
+		{"a free lock is taken", free},
+		{"a held lock is refused with its holder", held},
+		{"one of many wins", oneWins},
+		{"tokens grow over release, expiry and break", tokensGrow},
+		{"an expired lease is taken over", takeOver},
+		{"an expired lease that nobody took is renewed", renewExpired},
+		{"renewal extends", renewExtends},
+		{"a stale lease is not renewed", renewStale},
+		{"a stale release does nothing", releaseStale},
+		{"break evicts and counts up", breakCounts},
+		{"keys are apart", keysApart},
+		{"the version changes with every renewal", versionChanges},
+	}
+}
+
+func acquire(ctx context.Context, s lock.Store, key, owner string, ttl time.Duration) (lock.Lease, error) {
+	l, err := s.Acquire(ctx, lock.AcquireRequest{Key: key, Owner: owner, TTL: ttl})
+	if err != nil {
+		return l, fmt.Errorf("acquire for %s: %w", owner, err)
+	}
+	return l, nil
+}
+
+func free(ctx context.Context, s lock.Store) error {
+	if h, err := s.Holder(ctx, "k"); err != nil || h != nil {
+		return fmt.Errorf("holder of a lock that nobody took: %v, %w", h, err)
+	}
+	l, err := acquire(ctx, s, "k", "a", long)
+	if err != nil {
+		return err
+	}
+	if l.Key != "k" || l.Owner != "a" || l.Token < 1 {
+		return fmt.Errorf("lease %+v", l)
+	}
+	h, err := s.Holder(ctx, "k")
+	if err != nil || h == nil {
+		return fmt.Errorf("holder: %v, %w", h, err)
+	}
+	if h.Owner != "a" || h.Token != l.Token || h.Foreign || h.Remaining <= 0 || h.Remaining > long {
+		return fmt.Errorf("holder %+v", *h)
+	}
+	if err := s.Release(ctx, l); err != nil {
+		return err
+	}
+	if h, err = s.Holder(ctx, "k"); err != nil || h != nil {
+		return fmt.Errorf("holder after release: %v, %w", h, err)
+	}
+	return nil
+}
+
+func held(ctx context.Context, s lock.Store) error {
+	if _, err := acquire(ctx, s, "k", "a", long); err != nil {
+		return err
+	}
+	for _, owner := range []string{"b", "a"} {
+		_, err := acquire(ctx, s, "k", owner, long)
+		var he *lock.HeldError
+		if !errors.As(err, &he) || !errors.Is(err, lock.ErrHeld) {
+			return fmt.Errorf("a second acquisition by %s: %w", owner, err)
+		}
+		if he.Holder.Owner != "a" || he.Holder.Version == "" {
+			return fmt.Errorf("holder in the refusal: %+v", he.Holder)
+		}
+	}
+	return nil
+}
+
+func oneWins(ctx context.Context, s lock.Store) error {
+	const n = 16
+	var (
+		all  sync.WaitGroup
+		mu   sync.Mutex
+		won  []string
+		errs []error
+	)
+	for i := range n {
+		all.Go(func() {
+			owner := fmt.Sprintf("o%d", i)
+			_, err := acquire(ctx, s, "k", owner, long)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				won = append(won, owner)
+			case !errors.Is(err, lock.ErrHeld):
+				errs = append(errs, err)
+			}
+		})
+	}
+	all.Wait()
+	if len(won) != 1 || errs != nil {
+		return fmt.Errorf("%v won; errors: %w", won, errors.Join(errs...))
+	}
+	return nil
+}
+
+func tokensGrow(ctx context.Context, s lock.Store) error {
+	last := int64(0)
+	for i := range 6 {
+		l, err := acquire(ctx, s, "k", fmt.Sprintf("o%d", i), short)
+		if err != nil {
+			return err
+		}
+		if l.Token <= last {
+			return fmt.Errorf("token %d after %d", l.Token, last)
+		}
+		last = l.Token
+		switch i % 3 {
+		case 0:
+			err = s.Release(ctx, l)
+		case 1:
+			_, err = s.Break(ctx, "k")
+		case 2:
+			err = expire(ctx, s, "k")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expire waits for the end of the lease by the store's clock.
+func expire(ctx context.Context, s lock.Store, key string) error {
+	for {
+		h, err := s.Holder(ctx, key)
+		if err != nil {
+			return err
+		}
+		if h == nil || h.Remaining <= 0 {
+			return nil
+		}
+		timer := time.NewTimer(h.Remaining)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		case <-timer.C:
+		}
+	}
+}
+
+func takeOver(ctx context.Context, s lock.Store) error {
+	a, err := acquire(ctx, s, "k", "a", short)
+	if err != nil {
+		return err
+	}
+	if err := expire(ctx, s, "k"); err != nil {
+		return err
+	}
+	b, err := acquire(ctx, s, "k", "b", long)
+	if err != nil {
+		return err
+	}
+	if b.Token <= a.Token {
+		return fmt.Errorf("token %d after %d", b.Token, a.Token)
+	}
+	return nil
+}
+
+func renewExpired(ctx context.Context, s lock.Store) error {
+	a, err := acquire(ctx, s, "k", "a", short)
+	if err != nil {
+		return err
+	}
+	if err := expire(ctx, s, "k"); err != nil {
+		return err
+	}
+	if err := s.Renew(ctx, a, long); err != nil {
+		return err
+	}
+	if _, err := acquire(ctx, s, "k", "b", long); !errors.Is(err, lock.ErrHeld) {
+		return fmt.Errorf("acquired although it was renewed: %w", err)
+	}
+	return nil
+}
+
+func renewExtends(ctx context.Context, s lock.Store) error {
+	a, err := acquire(ctx, s, "k", "a", 10*time.Second)
+	if err != nil {
+		return err
+	}
+	if err := s.Renew(ctx, a, long); err != nil {
+		return err
+	}
+	h, err := s.Holder(ctx, "k")
+	if err != nil || h == nil || h.Remaining < 30*time.Second {
+		return fmt.Errorf("holder after renewal: %+v, %w", h, err)
+	}
+	return nil
+}
+
+func renewStale(ctx context.Context, s lock.Store) error {
+	a, err := acquire(ctx, s, "k", "a", long)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Break(ctx, "k"); err != nil {
+		return err
+	}
+	if err := s.Renew(ctx, a, long); !errors.Is(err, lock.ErrLost) {
+		return fmt.Errorf("renewed a broken lease: %w", err)
+	}
+	// The same owner again, with a newer token: the old lease stays stale.
+	if _, err := acquire(ctx, s, "k", "a", long); err != nil {
+		return err
+	}
+	if err := s.Renew(ctx, a, long); !errors.Is(err, lock.ErrLost) {
+		return fmt.Errorf("renewed a lease with an old token: %w", err)
+	}
+	return nil
+}
+
+func releaseStale(ctx context.Context, s lock.Store) error {
+	a, err := acquire(ctx, s, "k", "a", long)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Break(ctx, "k"); err != nil {
+		return err
+	}
+	if err := s.Release(ctx, a); err != nil {
+		return fmt.Errorf("release of a free lock: %w", err)
+	}
+	b, err := acquire(ctx, s, "k", "b", long)
+	if err != nil {
+		return err
+	}
+	if err := s.Release(ctx, a); err != nil {
+		return fmt.Errorf("stale release: %w", err)
+	}
+	h, err := s.Holder(ctx, "k")
+	if err != nil || h == nil || h.Owner != b.Owner {
+		return fmt.Errorf("holder after a stale release: %+v, %w", h, err)
+	}
+	return nil
+}
+
+func breakCounts(ctx context.Context, s lock.Store) error {
+	if h, err := s.Break(ctx, "k"); err != nil || h != nil {
+		return fmt.Errorf("break of a free lock: %v, %w", h, err)
+	}
+	a, err := acquire(ctx, s, "k", "a", long)
+	if err != nil {
+		return err
+	}
+	h, err := s.Break(ctx, "k")
+	if err != nil || h == nil || h.Owner != "a" {
+		return fmt.Errorf("break: %+v, %w", h, err)
+	}
+	if h, err := s.Holder(ctx, "k"); err != nil || h != nil {
+		return fmt.Errorf("holder after break: %+v, %w", h, err)
+	}
+	b, err := acquire(ctx, s, "k", "b", long)
+	if err != nil {
+		return err
+	}
+	if b.Token < a.Token+2 {
+		return fmt.Errorf("token %d after %d and a break: the break must count too", b.Token, a.Token)
+	}
+	return nil
+}
+
+func keysApart(ctx context.Context, s lock.Store) error {
+	if _, err := acquire(ctx, s, "k1", "a", long); err != nil {
+		return err
+	}
+	if _, err := acquire(ctx, s, "k'2; --", "b", long); err != nil {
+		return err
+	}
+	return nil
+}
+
+func versionChanges(ctx context.Context, s lock.Store) error {
+	a, err := acquire(ctx, s, "k", "a", long)
+	if err != nil {
+		return err
+	}
+	before, err := s.Holder(ctx, "k")
+	if err != nil || before == nil {
+		return fmt.Errorf("holder: %v, %w", before, err)
+	}
+	if err := s.Renew(ctx, a, 2*long); err != nil {
+		return err
+	}
+	after, err := s.Holder(ctx, "k")
+	if err != nil || after == nil || after.Version == before.Version {
+		return fmt.Errorf("version %v after renewal of %v, %w", after, before, err)
+	}
+	return nil
+}
