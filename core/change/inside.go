@@ -113,13 +113,13 @@ func (s *source) insideFlow(at *diag.Position, n *yaml.Node, start diag.Position
 		rest := []rune(strings.TrimRight(text, " \t"))
 		joined := false
 		for len(rest) > 0 {
-			if offset == 0 {
-				at.Line, at.Column = line, column
-				return
-			}
 			used := flowUnit(n.Style, rest)
 			if joined = used == 0; joined { // a backslash before the break
 				break
+			}
+			if offset == 0 {
+				at.Line, at.Column = line, column
+				return
 			}
 			rest, column, offset = rest[used:], column+used, offset-1
 		}

@@ -52,7 +52,7 @@ func TestYAML11(t *testing.T) {
 			continue // two items of a list
 		}
 		got, problems := loadScalar(scalar, change.LoadOptions{YAML11: true})
-		if java == "ERROR" || want == "NaN" || strings.HasSuffix(want, "Infinity") && java == "Double" {
+		if java == "ERROR" || java == "Double" && (want == "NaN" || strings.HasSuffix(want, "Infinity")) {
 			if len(problems) != 1 || problems[0].Code != "not-finite" {
 				t.Errorf("%s: got %s, %v; want it to be refused", scalar, got, problems)
 			}
@@ -166,8 +166,8 @@ func TestScalarsInOwnKeys(t *testing.T) {
 		if len(problems) != 0 {
 			t.Fatal(problems)
 		}
-		got := fmt.Sprint(c.ID, c.Author, c.Target, c.Template, c.Labels, c.Profiles, c.RunPolicy, *c.Transactional)
-		if want := "0017 yes 12 1.0 map[a:010 b:on c:] [2024-01-01] always false"; got != want {
+		got := fmt.Sprintln(c.ID, c.Author, c.Target, c.Template, c.Labels, c.Profiles, c.RunPolicy, *c.Transactional)
+		if want := "0017 yes 12 1.0 map[a:010 b:on c:] [2024-01-01] always false\n"; got != want {
 			t.Errorf("YAML11 %t: got %s, want %s", yaml11, got, want)
 		}
 	}

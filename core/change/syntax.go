@@ -100,10 +100,11 @@ func firstColumn(line string) int {
 func column(line string, i int) int { return utf8.RuneCountInString(line[:i]) + 1 }
 
 var (
-	conflict    = regexp.MustCompile(`^(?:<<<<<<< |=======$|>>>>>>> )`)
-	afterQuote  = regexp.MustCompile(`(?:^|[:,\[{-] *)(?:'[^']*'|"(?:[^"\\]|\\.)*")( *[^ :,\]}#])`)
-	valueStart  = regexp.MustCompile("(?:^|: |- |\\[|, |\\{) *([@`%,\\]}])")
-	dashNoSpace = regexp.MustCompile(`^ *-[^ \-]`)
+	conflict      = regexp.MustCompile(`^(?:<<<<<<< |=======$|>>>>>>> )`)
+	afterQuote    = regexp.MustCompile(`(?:^|[:,\[{-] *)(?:'[^']*'|"(?:[^"\\]|\\.)*")( *[^ :,\]}#])`)
+	valueStart    = regexp.MustCompile("(?:^|: |- |\\[|, |\\{) *([@`%,\\]}])")
+	bareReference = regexp.MustCompile(`[\[{,:] *[^"'\s]*\$\{`)
+	dashNoSpace   = regexp.MustCompile(`^ *-[^ \-]`)
 )
 
 // explain says in f what the problem is and how to mend it, and moves f to its
@@ -158,7 +159,7 @@ func (s *source) explain(problem string, f *finding) {
 			if line[i] != '\\' {
 				continue
 			}
-			if f.column = column(line, i); strings.IndexByte("0abtnvfre \"/\\N_LP", line[i+1]) < 0 {
+			if f.column = column(line, i); strings.IndexByte("0abtnvfrexuU \"'\\N_LP", line[i+1]) < 0 {
 				break
 			}
 			i++
@@ -240,7 +241,11 @@ func (s *source) explainKey(problem, line string, f *finding) {
 		return
 	}
 	trimmed := strings.TrimLeft(line, " ")
+	reference := bareReference.FindStringIndex(line)
 	switch {
+	case strings.Contains(problem, "',' or") && reference != nil:
+		f.column = column(line, reference[1]-2)
+		f.summary, f.fix = "a reference inside braces or brackets is not in quotes", `put it in quotes: "${env:NAME}"`
 	case strings.Contains(problem, "or ']'"):
 		f.summary, f.fix = "a list in brackets is not closed, or lacks a comma", "separate its items by commas and close it with ]"
 	case strings.Contains(problem, "or '}'"):

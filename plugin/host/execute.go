@@ -113,8 +113,7 @@ type execution struct {
 // workState is what is known of a work that has no result.
 type workState struct {
 	begun bool
-	// acknowledged: at least one checkpoint is durable, so that the plugin may
-	// have touched the target.
+	// acknowledged: at least one checkpoint is durable.
 	acknowledged bool
 }
 

@@ -77,25 +77,14 @@ func (e *execution) finish(detail string, causes []error) error {
 }
 
 // uncertain returns the ids of the changes without a result that the plugin may
-// have begun. Events that it sent last may have been lost with the connection,
-// so that also a work after the first without a result may have been begun; but
-// not where one before it is not transactional and has no acknowledged
-// checkpoint, for without that its target is not touched.
+// have begun: all that it was given, as the last that it said may have been lost
+// with the connection; but where a failure or a refusal keeps works from being
+// begun, only those that it said it had begun.
 func (e *execution) uncertain() []string {
 	var ids []string
 	for i := e.next; i < e.started; i++ {
-		w, state := e.works[i], e.states[i]
-		switch {
-		case e.failed, e.turnedAway:
-			if state.begun || state.acknowledged {
-				ids = append(ids, w.ChangeID)
-			}
-			continue
-		case i == e.next, state.begun, w.Transactional:
-			ids = append(ids, w.ChangeID)
-		}
-		if !w.Transactional && !state.acknowledged {
-			break
+		if state := e.states[i]; !e.failed && !e.turnedAway || state.begun || state.acknowledged {
+			ids = append(ids, e.works[i].ChangeID)
 		}
 	}
 	return ids

@@ -133,12 +133,12 @@ func TestExecute(t *testing.T) {
 		{
 			name: "no result", works: []run.Work{work("a", "no-result"), work("b", "ok")},
 			want: []string{began(0), started(0, "a")}, unknown: true,
-			err: `the outcome of change "a" is unknown: it ended the conversation without a result`,
+			err: `the outcome of changes "a", "b" is unknown: it ended the conversation without a result`,
 		},
 		{
 			name: "gives up", works: []run.Work{work("a", "ok"), work("b", "leave"), transactional(work("c", "ok")), work("d", "ok")},
 			want: []string{began(0), started(0, "a"), ended(0), began(1), started(1, "b")}, unknown: true,
-			err: `the outcome of changes "b", "c" is unknown: it gave up (Internal)`,
+			err: `the outcome of changes "b", "c", "d" is unknown: it gave up (Internal)`,
 		},
 		{
 			name: "garbage", works: []run.Work{work("a", "garbage"), work("b", "ok")},
@@ -297,7 +297,7 @@ func TestExecuteCrash(t *testing.T) {
 		{
 			name: "exits", works: []run.Work{work("a", "ok"), work("b", "exit"), work("c", "ok")},
 			want: []string{began(0), started(0, "a"), ended(0), began(1), started(1, "b")},
-			err:  `the outcome of change "b" is unknown: ` + gone + "it ended with exit code 9; it wrote nothing to stderr",
+			err:  `the outcome of changes "b", "c" is unknown: ` + gone + "it ended with exit code 9; it wrote nothing to stderr",
 		},
 		{
 			name: "panics", works: []run.Work{work("a", "panic")}, want: []string{began(0), started(0, "a")},
@@ -331,7 +331,7 @@ func TestExecuteCrash(t *testing.T) {
 		{
 			name: "does not stop", works: []run.Work{work("a", "ignore-stop"), work("b", "ok")}, cancel: true,
 			want: []string{began(0), started(0, "a")},
-			err: `the outcome of change "a" is unknown: ` + gone + "the host killed it, because it did not stop within 200ms " +
+			err: `the outcome of changes "a", "b" is unknown: ` + gone + "the host killed it, because it did not stop within 200ms " +
 				"when it was asked to; it wrote nothing to stderr",
 		},
 		{

@@ -149,8 +149,8 @@ func (p *Plugin) OpenStore(ctx context.Context, cfg run.Config) (audit.Store, er
 	return s.openStore(ctx, cfg)
 }
 
-// Close closes every target and store that was opened and ends the process,
-// gracefully first. It returns within 2.5 seconds whatever the plugin does, and
+// Close makes the plugin close every target and store that was opened, and ends
+// the process, gracefully first. It returns within 2.5 seconds whatever the plugin does, and
 // does so even where ctx has ended already, because a process left behind helps
 // nobody. Closing again does nothing.
 func (p *Plugin) Close(context.Context) error {
@@ -211,7 +211,7 @@ func (p *Plugin) launch(ctx context.Context, l *launch) {
 		l.err = p.origin().errorf("%w", err)
 		return
 	}
-	s := &session{plugin: p, relay: relay.New(p.logger(), p.opts.Redact), handles: map[closer]struct{}{}}
+	s := &session{plugin: p, relay: relay.New(p.logger(), p.opts.Redact)}
 	s.peer, err = p.start(ctx, s.relay)
 	if err != nil {
 		l.err = p.startError(ctx, err, known)

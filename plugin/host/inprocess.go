@@ -19,6 +19,7 @@ import (
 
 	"github.com/flamingock/flamingock-go/plugin/host/internal/process"
 	"github.com/flamingock/flamingock-go/plugin/host/internal/relay"
+	"github.com/flamingock/flamingock-go/plugin/sdk"
 	"github.com/flamingock/flamingock-go/plugin/wire"
 )
 
@@ -28,6 +29,27 @@ const (
 	// memoryStopTime is how long a plugin in memory gets to close what is open.
 	memoryStopTime = time.Second
 )
+
+// InProcess returns a plugin that is linked into this program and runs in memory:
+// for a service that wants no child process. It behaves as one in a process of
+// its own, as both go through the same gRPC services, but for this: its panics in
+// goroutines of its own end this program, and a call that does not end when it is
+// told to cannot be ended, so that nothing more can be asked of the plugin.
+//
+// Of o, what concerns processes and files is not looked at.
+func InProcess(p *sdk.Plugin, o Options) *Plugin {
+	o.Path, o.Metadata = "", nil
+	if o.Name == "" {
+		o.Name = p.Name
+	}
+	o.setDefaults()
+	out := newPlugin(o)
+	l := &linked{register: func(s grpc.ServiceRegistrar, r *relay.Relay) error {
+		return sdk.Register(s, p, sdk.WithLogger(slog.New(r.Handler())))
+	}}
+	out.start = l.start
+	return out
+}
 
 // linked is a plugin that is linked into this program. Each launch serves it anew.
 type linked struct {

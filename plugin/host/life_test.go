@@ -208,32 +208,6 @@ func TestClose(t *testing.T) {
 	}
 }
 
-func TestCloseClosesWhatIsOpen(t *testing.T) {
-	t.Parallel()
-	in := &hosttest.Instance{Name: "bad"}
-	p := host.OpenInMemory(host.Options{Name: "bad"}, in.Register)
-	kept, closed := openTarget(t, p), openTarget(t, p)
-	store, err := p.OpenStore(t.Context(), goodConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := closed.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if got, want := in.Open(), []string{"good", "store"}; !slices.Equal(got, want) {
-		t.Errorf("open before Close: %q, want %q", got, want)
-	}
-	if err := p.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if got := in.Open(); len(got) > 0 {
-		t.Errorf("open after Close: %q", got)
-	}
-	if err := errors.Join(kept.Close(t.Context()), store.Close()); err != nil {
-		t.Errorf("closing again: %v", err)
-	}
-}
-
 func TestCrashWhileOpening(t *testing.T) {
 	t.Parallel()
 	p := open(t, host.Options{Path: install(t, "bad")})

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -38,15 +38,8 @@ type session struct {
 	changes pluginv1.ChangeServiceClient
 	stores  pluginv1.AuditStoreServiceClient
 
-	mu      sync.Mutex
-	stopped bool
-	handles map[closer]struct{}
-}
-
-// closer is an open target or store.
-type closer interface {
-	// release frees it in the plugin.
-	release(ctx context.Context) error
+	// stopped tells that the host ended it on purpose.
+	stopped atomic.Bool
 }
 
 func (s *session) dial() {
@@ -93,42 +86,14 @@ func (s *session) ended() bool {
 	}
 }
 
-// add notes what is open, so that stop can close it.
-func (s *session) add(c closer) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.handles[c] = struct{}{}
-}
-
-// remove returns false where c was removed before.
-func (s *session) remove(c closer) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, ok := s.handles[c]
-	delete(s.handles, c)
-	return ok
-}
-
-// stop closes what is open and ends the instance.
+// stop asks the plugin to close what is open and to end, and makes sure that it
+// does.
 func (s *session) stop() {
-	s.mu.Lock()
-	s.stopped = true
-	handles := s.handles
-	s.handles = map[closer]struct{}{}
-	s.mu.Unlock()
+	s.stopped.Store(true)
 	if s.ended() {
 		return
 	}
 	ok := s.peer.Stop(func(ctx context.Context) error {
-		var open sync.WaitGroup
-		for c := range handles {
-			open.Go(func() {
-				if err := c.release(ctx); err != nil {
-					s.plugin.logger().Debug("could not close what a plugin had opened", "error", err)
-				}
-			})
-		}
-		open.Wait()
 		_, err := s.general.Shutdown(ctx, &pluginv1.ShutdownRequest{})
 		return err
 	})
@@ -208,10 +173,7 @@ func (s *session) explain(ctx context.Context, o origin, doing string, err error
 // gone describes the end of the process: during a call, or, where earlier, before
 // it.
 func (s *session) gone(o origin, doing string, earlier bool) (string, []error) {
-	s.mu.Lock()
-	stopped := s.stopped
-	s.mu.Unlock()
-	if stopped {
+	if s.stopped.Load() {
 		return ErrClosed.Error(), []error{ErrClosed}
 	}
 	exit := s.peer.Exit()

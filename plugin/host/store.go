@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -24,6 +25,7 @@ type store struct {
 	origin     origin
 	handle     uint64
 	properties audit.Properties
+	closed     atomic.Bool
 }
 
 var _ audit.Store = (*store)(nil)
@@ -59,7 +61,6 @@ func (s *session) openStore(ctx context.Context, cfg run.Config) (audit.Store, e
 		err := s.call(ctx, st.origin, "close", closeTime, st.release)
 		return nil, errors.Join(st.origin.errorf("%s: the plugin gave the store no id", doing), err)
 	}
-	s.add(st)
 	return st, nil
 }
 
@@ -256,7 +257,7 @@ func (s *store) holder(ctx context.Context, doing string, rpc func(ctx context.C
 // Close implements audit.Store. Closing again, or after the process ended, does
 // nothing. It takes at most five seconds.
 func (s *store) Close() error {
-	if !s.session.remove(s) || s.session.ended() {
+	if s.closed.Swap(true) || s.session.ended() {
 		return nil
 	}
 	return s.session.call(context.Background(), s.origin, "close", closeTime, s.release)
@@ -270,8 +271,11 @@ func (s *store) release(ctx context.Context) error {
 // receive returns the next portion of a stream of entries.
 type receive func() ([]*pluginv1.Entry, error)
 
-// errIdle is the cause with which a stream that brings nothing is given up.
-var errIdle = fmt.Errorf("it sent nothing for %s: %w", idleTime, context.DeadlineExceeded)
+// idleError is the cause with which a stream that brings nothing is given up.
+type idleError struct{}
+
+func (idleError) Error() string { return fmt.Sprintf("it sent nothing for %s", idleTime) }
+func (idleError) Unwrap() error { return context.DeadlineExceeded }
 
 // entries yields what a stream brings. The stream may take as long as it brings
 // something; the time that the caller spends does not count.
@@ -287,7 +291,7 @@ func (s *store) entries(ctx context.Context, doing string, open func(ctx context
 		}
 		streamCtx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
-		idle := time.AfterFunc(idleTime, func() { cancel(errIdle) })
+		idle := time.AfterFunc(idleTime, func() { cancel(idleError{}) })
 		defer idle.Stop()
 		next, err := open(streamCtx)
 		for err == nil {

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 
@@ -16,6 +17,7 @@ type target struct {
 	session *session
 	origin  origin
 	handle  uint64
+	closed  atomic.Bool
 }
 
 var _ run.Target = (*target)(nil)
@@ -35,7 +37,6 @@ func (s *session) openTarget(ctx context.Context, cfg run.Config) (run.Target, e
 		return nil, t.failed(doing, f)
 	}
 	t.handle = resp.GetHandle()
-	s.add(t)
 	return t, nil
 }
 
@@ -137,15 +138,13 @@ func (t *target) Markers(ctx context.Context, f run.Fence, changeIDs []string) (
 // Close implements run.Target. Closing again, or after the process ended, does
 // nothing.
 func (t *target) Close(ctx context.Context) error {
-	if !t.session.remove(t) || t.session.ended() {
+	if t.closed.Swap(true) || t.session.ended() {
 		return nil
 	}
-	return t.session.call(ctx, t.origin, "close", closeTime, t.release)
-}
-
-func (t *target) release(ctx context.Context) error {
-	_, err := t.session.targets.Close(ctx, &pluginv1.CloseRequest{Handle: t.handle})
-	return err
+	return t.session.call(ctx, t.origin, "close", closeTime, func(ctx context.Context) error {
+		_, err := t.session.targets.Close(ctx, &pluginv1.CloseRequest{Handle: t.handle})
+		return err
+	})
 }
 
 // checkBytes bounds one portion of the changes that Check sends.

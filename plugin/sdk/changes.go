@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -39,21 +40,28 @@ func (c *catalog) template(name string, d *driverInfo) (template, string) {
 type job struct {
 	target *openTarget
 	info   *templateInfo
-	steps  []preparedStep
+	// steps are in the order in which they are done.
+	steps []preparedStep
 }
 
-// prepare finds what w needs. The error is a status where the call is wrong, and
-// an *Error where the work is.
-func (s *server) prepare(t *openTarget, w *pluginv1.Work) (*job, error) {
+// prepare finds what w needs to be applied or rolled back.
+func (s *server) prepare(t *openTarget, w *pluginv1.Work, rollingBack bool) (*job, error) {
 	tmpl, problem := s.catalog.template(w.GetTemplate(), t.driver)
 	if problem != "" {
 		return nil, Errorf(Invalid, "%s", problem)
 	}
-	steps, found := tmpl.prepare(t.driver.typ, w)
+	steps, found := tmpl.prepare(t.driver.typ, w, rollingBack)
 	if len(found) > 0 {
 		return nil, invalidPayload(found)
 	}
+	if rollingBack {
+		slices.Reverse(steps)
+	}
 	return &job{target: t, info: tmpl.info(), steps: steps}, nil
+}
+
+func rollsBack(w *pluginv1.Work) bool {
+	return w.GetDirection() == pluginv1.Direction_DIRECTION_ROLLBACK
 }
 
 // invalidPayload is the error of a work whose payload is not right.
@@ -78,7 +86,7 @@ func (s *changeService) Preview(ctx context.Context, req *pluginv1.PreviewReques
 		return nil, err
 	}
 	ctx = s.server.callContext(ctx, t.id)
-	j, err := s.server.prepare(t, req.GetWork())
+	j, err := s.server.prepare(t, req.GetWork(), rollsBack(req.GetWork()))
 	if err != nil {
 		return &pluginv1.PreviewResponse{Failure: failureOf(err, 0)}, nil
 	}
@@ -88,7 +96,7 @@ func (s *changeService) Preview(ctx context.Context, req *pluginv1.PreviewReques
 		}, nil
 	}
 	resp := &pluginv1.PreviewResponse{}
-	for _, step := range inOrder(j.steps, req.GetWork()) {
+	for _, step := range j.steps {
 		p, err := step.preview(ctx, t.conn.value())
 		if err != nil {
 			return &pluginv1.PreviewResponse{Failure: failureOf(err, step.index())}, nil
@@ -106,7 +114,7 @@ func (s *changeService) Probe(ctx context.Context, req *pluginv1.ProbeRequest) (
 		return nil, err
 	}
 	ctx = s.server.callContext(ctx, t.id)
-	j, err := s.server.prepare(t, req.GetWork())
+	j, err := s.server.prepare(t, req.GetWork(), false)
 	if err != nil {
 		return &pluginv1.ProbeResponse{Failure: failureOf(err, 0)}, nil
 	}

@@ -16,9 +16,9 @@ type template interface {
 	info() *templateInfo
 	// check looks at a change whose references are not resolved.
 	check(ctx context.Context, driver string, w *pluginv1.Work) (checkResult, error)
-	// prepare reads what w needs in its direction, references resolved. The
-	// steps are in the order of w.
-	prepare(driver string, w *pluginv1.Work) ([]preparedStep, []Diagnostic)
+	// prepare reads what w needs to be applied or rolled back, references
+	// resolved. The steps are in the order of w.
+	prepare(driver string, w *pluginv1.Work, rollingBack bool) ([]preparedStep, []Diagnostic)
 }
 
 type templateInfo struct {
@@ -158,8 +158,7 @@ func (t *typedTemplate[T, C, P]) function(name string) string {
 	return fmt.Sprintf("%s of template %s", name, t.spec.Name)
 }
 
-func (t *typedTemplate[T, C, P]) prepare(driver string, w *pluginv1.Work) ([]preparedStep, []Diagnostic) {
-	rollingBack := w.GetDirection() == pluginv1.Direction_DIRECTION_ROLLBACK
+func (t *typedTemplate[T, C, P]) prepare(driver string, w *pluginv1.Work, rollingBack bool) ([]preparedStep, []Diagnostic) {
 	config, problems := t.config.decode(w.GetConfiguration().GetJson(), false)
 	found := diagnostics(problems, FieldConfiguration, 0)
 	steps := make([]preparedStep, 0, len(w.GetSteps()))

@@ -5,6 +5,9 @@ import (
 	"strings"
 )
 
+// longestCommand is how many bytes of a command an error shows.
+const longestCommand = 20
+
 // command looks for what is no SQL but a command of the database's own shell,
 // which the server would not understand. Of these only DELIMITER is obeyed; it is
 // done then, and t is not part of a statement.
@@ -33,12 +36,12 @@ func (s *splitter) backslash(t token) *problem {
 			return nil
 		}
 	}
-	end := t.end
-	for end < len(s.scan.src) && end < t.end+20 && isWordByte(s.scan.src[end]) && s.scan.src[end] < 0x80 {
-		end++
+	rest := s.scan.src[t.end:min(t.end+longestCommand, len(s.scan.src))]
+	letters := leadingLetters(rest)
+	if letters == "" && rest != "" && rest[0] > ' ' && rest[0] < 0x7f {
+		letters = rest[:1]
 	}
-	s.scan.work += end - t.end
-	command := s.scan.src[t.start:end]
+	command := `\` + letters
 	return &problem{
 		at: t.start, what: fmt.Sprintf("%s is a command of %s, which the server does not know", command, client),
 		fix: "remove it; only SQL is sent",
@@ -46,18 +49,23 @@ func (s *splitter) backslash(t token) *problem {
 }
 
 func (s *splitter) dotCommand(t token) *problem {
-	rest := s.scan.src[t.end:]
-	if s.stmt.code || rest == "" || !isWordByte(rest[0]) || rest[0] <= '9' {
+	letters := leadingLetters(s.scan.src[t.end:min(t.end+longestCommand, len(s.scan.src))])
+	if s.stmt.code || len(s.parts) > 0 || letters == "" {
 		return nil
 	}
-	end := strings.IndexFunc(rest[:min(len(rest), 20)], func(r rune) bool { return r >= 0x80 || !isWordByte(byte(r)) })
-	if end < 0 {
-		end = min(len(rest), 20)
-	}
 	return &problem{
-		at: t.start, what: fmt.Sprintf(".%s is a command of the sqlite3 shell, which SQLite itself does not know", rest[:end]),
+		at: t.start, what: fmt.Sprintf(".%s is a command of the sqlite3 shell, which SQLite itself does not know", letters),
 		fix: "remove it; only SQL is sent",
 	}
+}
+
+// leadingLetters returns the ASCII letters that text begins with.
+func leadingLetters(text string) string {
+	i := 0
+	for i < len(text) && ('a' <= text[i]|0x20 && text[i]|0x20 <= 'z') {
+		i++
+	}
+	return text[:i]
 }
 
 func (s *splitter) copyFromStdin(t token) *problem {

@@ -130,6 +130,11 @@ func (s *splitter) add(t token) {
 	} else if !st.known && s.scan.delim.tracksNesting() {
 		st.body, st.known = findBody(s.dialect, st.head)
 	}
+	first := len(st.head.tokens) == 1
+	if st.depth == 0 && (first || isSymbol(s.scan.src, st.prev, ';')) {
+		// Another delimiter than ";" may leave several statements in one.
+		st.copy = s.dialect == PostgreSQL && isWord(s.scan.src, t, "COPY")
+	}
 	switch {
 	case isSymbol(s.scan.src, t, '('):
 		if st.depth == 0 {
@@ -138,9 +143,8 @@ func (s *splitter) add(t token) {
 		st.depth++
 	case isSymbol(s.scan.src, t, ')'):
 		st.depth = max(st.depth-1, 0)
-	case t.kind == word && len(st.head.tokens) == 1:
-		st.with.begun = st.head.is(0, "WITH")
-		st.copy = s.dialect == PostgreSQL && st.head.is(0, "COPY")
+	case first:
+		st.with.begun = isWord(s.scan.src, t, "WITH")
 	case t.kind == word && st.with.begun:
 		st.with.next(s.scan.src, st.prev, t, st.depth)
 	}

@@ -245,6 +245,8 @@ func (c *conversation) behave(seq uint32, w *pluginv1.Work, start *pluginv1.Star
 		select {} // the signal stops threads one after another
 	case "hang":
 		select {}
+	case "hang-for-a-day":
+		time.Sleep(24 * time.Hour)
 	case "hang-politely":
 		// Silent, but ends when it is asked to.
 		<-c.stops

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,18 +53,6 @@ func (in *Instance) Register(s grpc.ServiceRegistrar) {
 	pluginv1.RegisterTargetSystemServiceServer(s, &targets{in: in})
 	pluginv1.RegisterChangeServiceServer(s, &changes{in: in})
 	pluginv1.RegisterAuditStoreServiceServer(s, &stores{in: in})
-}
-
-// Open returns the drivers of what is open, sorted.
-func (in *Instance) Open() []string {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	var open []string
-	for _, driver := range in.opened {
-		open = append(open, driver)
-	}
-	slices.Sort(open)
-	return open
 }
 
 func (in *Instance) open(driver string) uint64 {

@@ -130,7 +130,7 @@ func (r *Relay) value(v any) any {
 	switch v := v.(type) {
 	case string:
 		return r.line(v)
-	case bool, nil:
+	case bool, int64, uint64, float64, nil:
 		return v
 	case json.Number:
 		if i, err := v.Int64(); err == nil {

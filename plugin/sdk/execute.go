@@ -1,0 +1,296 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/flamingock/flamingock-go/plugin/proto/pluginv1"
+)
+
+// heartbeatInterval is how often the host hears that a work is alive.
+const heartbeatInterval = time.Second
+
+// Why a work must end before its time. They are the causes of its context.
+var (
+	errStopped    = errors.New("stopped on request")
+	errLeaseOver  = errors.New("the lease ran out before the work was done")
+	errRefused    = errors.New("the host refused to record a checkpoint, so its lease is lost")
+	errHostGone   = errors.New("the conversation with the host broke off")
+	errHostSilent = errors.New("the host closed its side of the conversation before it answered")
+	errEnding     = errors.New("the plugin is ending")
+)
+
+// stopCode returns the code of a cause above, and false for any other error.
+func stopCode(cause error) (Code, bool) {
+	switch {
+	case errors.Is(cause, errLeaseOver), errors.Is(cause, errRefused):
+		return Fenced, true
+	case errors.Is(cause, errStopped), errors.Is(cause, errHostGone),
+		errors.Is(cause, errHostSilent), errors.Is(cause, errEnding):
+		return Cancelled, true
+	}
+	return Internal, false
+}
+
+// Execute implements the service.
+func (s *changeService) Execute(stream grpc.BidiStreamingServer[pluginv1.ExecuteRequest, pluginv1.ExecuteResponse]) error {
+	if !s.server.begin() {
+		return errStopping()
+	}
+	defer s.server.works.Done()
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	c := &conversation{
+		server: s.server, stream: stream, cancel: cancel,
+		arrived: make(chan struct{}, 1),
+		closed:  make(chan struct{}),
+		waiting: map[uint64]chan bool{},
+	}
+	defer c.lease.stop()
+	go c.receive()
+	return c.run(ctx)
+}
+
+// conversation is one Execute: the works that the host sends, one after another.
+type conversation struct {
+	server *server
+	stream grpc.BidiStreamingServer[pluginv1.ExecuteRequest, pluginv1.ExecuteResponse]
+	cancel context.CancelCauseFunc
+	lease  lease
+
+	// sending guards the stream's Send and ended.
+	sending sync.Mutex
+	ended   bool
+
+	arrived chan struct{} // something came into queue, or the host closed its side
+	closed  chan struct{} // closed when the host has closed its side
+
+	mu          sync.Mutex
+	queue       []*pluginv1.StartCommand
+	afterStep   bool
+	checkpoints uint64
+	waiting     map[uint64]chan bool // by number of a checkpoint: is it refused?
+}
+
+// receive sorts what the host says, until the stream ends.
+func (c *conversation) receive() {
+	for {
+		m, err := c.stream.Recv()
+		if errors.Is(err, io.EOF) {
+			close(c.closed)
+			return
+		}
+		if err != nil {
+			c.cancel(errHostGone)
+			return
+		}
+		switch m := m.GetCommand().(type) {
+		case *pluginv1.ExecuteRequest_Start:
+			c.lease.extend(m.Start.GetLease())
+			c.mu.Lock()
+			c.queue = append(c.queue, m.Start)
+			c.mu.Unlock()
+			select {
+			case c.arrived <- struct{}{}:
+			default:
+			}
+		case *pluginv1.ExecuteRequest_Ack:
+			c.acknowledged(m.Ack)
+		case *pluginv1.ExecuteRequest_Stop:
+			c.mu.Lock()
+			c.afterStep = true // and nothing more after that
+			c.mu.Unlock()
+			if m.Stop.GetMode() != pluginv1.StopMode_STOP_MODE_AFTER_STEP {
+				c.cancel(errStopped)
+			}
+		case *pluginv1.ExecuteRequest_Lease:
+			c.lease.extend(m.Lease.GetLease())
+		default:
+			// Something that a newer host says.
+		}
+	}
+}
+
+func (c *conversation) acknowledged(ack *pluginv1.AckCommand) {
+	c.mu.Lock()
+	wait := c.waiting[ack.GetCheckpoint()]
+	delete(c.waiting, ack.GetCheckpoint())
+	c.mu.Unlock()
+	if ack.GetRefused() {
+		c.cancel(errRefused)
+	}
+	if wait != nil {
+		wait <- ack.GetRefused() // has room for it
+	}
+}
+
+// stopAsked tells whether nothing new is to be begun.
+func (c *conversation) stopAsked() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.afterStep
+}
+
+// next returns the next work; nil when the host has sent all, or when the
+// conversation has to end.
+func (c *conversation) next(ctx context.Context) *pluginv1.StartCommand {
+	for {
+		c.mu.Lock()
+		if len(c.queue) > 0 {
+			start := c.queue[0]
+			c.queue = c.queue[1:]
+			c.mu.Unlock()
+			return start
+		}
+		c.mu.Unlock()
+		select {
+		case <-c.arrived:
+		case <-c.closed:
+			// What came before the end is in the queue already.
+			c.mu.Lock()
+			empty := len(c.queue) == 0
+			c.mu.Unlock()
+			if empty {
+				return nil
+			}
+		case <-c.stream.Context().Done():
+			return nil
+		case <-c.server.ended:
+			return nil
+		}
+	}
+}
+
+// run does the works. After one that failed, or once the host wants to stop, the
+// others are skipped.
+func (c *conversation) run(ctx context.Context) error {
+	var t *openTarget
+	over := false
+	for start := c.next(ctx); start != nil; start = c.next(ctx) {
+		if h := start.GetHandle(); h != 0 || t == nil {
+			var err error
+			if t, err = c.server.target(h); err != nil {
+				return err
+			}
+		}
+		done := &pluginv1.DoneEvent{Skipped: true}
+		if !over && !c.stopAsked() {
+			done = c.work(ctx, t, start)
+		}
+		over = over || done.GetSkipped() || done.GetFailure() != nil
+		if err := c.send(start.GetSequence(), &pluginv1.ExecuteResponse{Event: &pluginv1.ExecuteResponse_Done{Done: done}}); err != nil {
+			return err
+		}
+	}
+	c.sending.Lock()
+	c.ended = true // records of goroutines that a template left behind are dropped
+	c.sending.Unlock()
+	if err := c.stream.Context().Err(); err != nil {
+		return status.FromContextError(err).Err()
+	}
+	if c.server.ending() {
+		return errStopping()
+	}
+	return nil
+}
+
+// send says r about a work.
+func (c *conversation) send(seq uint32, r *pluginv1.ExecuteResponse) error {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	if c.ended {
+		return status.Error(codes.Canceled, "the conversation is over")
+	}
+	r.Sequence = seq
+	return c.stream.Send(r)
+}
+
+// heartbeats says once a second that the work is alive, until the function that
+// it returns is called.
+func (c *conversation) heartbeats(seq uint32) (stop func()) {
+	quit, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		ticker := time.NewTicker(heartbeatInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-quit:
+				return
+			case <-c.stream.Context().Done():
+				return
+			case <-ticker.C:
+				beat := &pluginv1.ExecuteResponse_Heartbeat{Heartbeat: &pluginv1.HeartbeatEvent{}}
+				if c.send(seq, &pluginv1.ExecuteResponse{Event: beat}) != nil {
+					return // receive learns why
+				}
+			}
+		}
+	}()
+	return func() {
+		close(quit)
+		<-gone
+	}
+}
+
+// checkpoint sends a checkpoint. Where wait is set it returns once the host has
+// made it durable, and an error where it has not.
+func (c *conversation) checkpoint(ctx context.Context, seq uint32, e *pluginv1.CheckpointEvent, wait bool) error {
+	if err := context.Cause(ctx); wait && err != nil {
+		return err
+	}
+	answer := make(chan bool, 1)
+	c.mu.Lock()
+	c.checkpoints++
+	e.Checkpoint = c.checkpoints
+	if wait {
+		c.waiting[e.Checkpoint] = answer
+	}
+	c.mu.Unlock()
+	if c.send(seq, &pluginv1.ExecuteResponse{Event: &pluginv1.ExecuteResponse_Checkpoint{Checkpoint: e}}) != nil {
+		return errHostGone
+	}
+	if !wait {
+		return nil
+	}
+	select {
+	case refused := <-answer:
+		return c.answered(ctx, refused)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-c.closed:
+		select {
+		case refused := <-answer: // it came before the end
+			return c.answered(ctx, refused)
+		default:
+			return errHostSilent
+		}
+	}
+}
+
+// answered returns why a work may not go on although its checkpoint was answered.
+func (c *conversation) answered(ctx context.Context, refused bool) error {
+	switch {
+	case refused:
+		return errRefused
+	case c.lease.over():
+		// A process that was frozen wakes up here before its timers fire.
+		return errLeaseOver
+	}
+	return context.Cause(ctx)
+}
+
+// logger returns a logger whose records travel with the events of a work.
+func (c *conversation) logger(seq uint32) *slog.Logger {
+	return slog.New(&streamHandler{send: func(l *pluginv1.LogEvent) error {
+		return c.send(seq, &pluginv1.ExecuteResponse{Event: &pluginv1.ExecuteResponse_Log{Log: l}})
+	}})
+}
