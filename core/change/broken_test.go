@@ -222,12 +222,14 @@ func TestUnreadable(t *testing.T) {
 		want string
 	}{
 		{
-			"file", denying{os.DirFS("testdata/ok"), "changes/_0001__CreateUsers.yaml"},
+			"file",
+			denying{os.DirFS("testdata/ok"), "changes/_0001__CreateUsers.yaml"},
 			"changes/_0001__CreateUsers.yaml: the file cannot be read: permission denied [unreadable-file]\n" +
 				"    fix: make it readable for this user",
 		},
 		{
-			"folder", denying{os.DirFS("testdata/ok"), "changes"},
+			"folder",
+			denying{os.DirFS("testdata/ok"), "changes"},
 			"changes: the folder of stage \"main\" cannot be read: permission denied [unreadable-folder]\n" +
 				"    fix: make it a folder that this user may read",
 		},

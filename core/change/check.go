@@ -1,6 +1,7 @@
 package change
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -238,7 +239,7 @@ func (k *checker) payload(c *Change, s *schema, p *Payload, what string, at diag
 	}
 	var problems diag.Diagnostics
 	if len(violations) > 0 {
-		value, _ := jsonschema.UnmarshalJSON(strings.NewReader(string(p.JSON)))
+		value, _ := jsonschema.UnmarshalJSON(bytes.NewReader(p.JSON)) // check has read it
 		for _, v := range violations {
 			problems = append(problems, place(p, v, at, v.sentence(what, value)))
 		}

@@ -107,12 +107,20 @@ func (d *decoder) describe() {
 
 // checkName refuses ids and authors that an audit store cannot hold.
 func (d *decoder) checkName(key, v string) {
+	if problem, fix := nameProblem(v); problem != "" {
+		d.report(d.given[key].value, "bad-"+key, fmt.Sprintf("the %s %s", key, problem), fix)
+	}
+}
+
+// nameProblem says why an audit store cannot hold a name; "" where it can.
+func nameProblem(v string) (problem, fix string) {
 	switch {
 	case utf8.RuneCountInString(v) > maxNameLength:
-		d.report(d.given[key].value, "bad-"+key, fmt.Sprintf("the %s is longer than %d characters", key, maxNameLength), "shorten it")
+		return fmt.Sprintf("is longer than %d characters", maxNameLength), "shorten it"
 	case strings.ContainsFunc(v, unicode.IsControl):
-		d.report(d.given[key].value, "bad-"+key, fmt.Sprintf("the %s holds a line break or another control character", key), "write it on one line")
+		return "holds a line break or another control character", "write it on one line"
 	}
+	return "", ""
 }
 
 // unknownKey reports a key that has no meaning.

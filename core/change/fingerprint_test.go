@@ -64,8 +64,8 @@ func TestFingerprints(t *testing.T) {
 	for kind, fingerprint := range map[string]func(root string) (string, error){
 		"content": func(root string) (string, error) { return change.Fingerprint(os.DirFS(root), dirs...) },
 		"stat": func(root string) (string, error) {
-			print, _, err := change.StatFingerprint(root, dirs)
-			return print, err
+			sum, _, err := change.StatFingerprint(root, dirs)
+			return sum, err
 		},
 	} {
 		for name, edit := range edits {

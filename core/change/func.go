@@ -35,7 +35,7 @@ func FromFunc(spec FuncSpec) (*Change, diag.Diagnostics) {
 	var problems diag.Diagnostics
 	report := func(code, summary, fix string) {
 		if spec.ID != "" {
-			summary = fmt.Sprintf("the Go change %q: %s", spec.ID, summary)
+			summary = fmt.Sprintf("the Go change %q: %s", shorten(spec.ID), summary)
 		} else {
 			summary = fmt.Sprintf("a Go change of stage %q: %s", spec.Stage, summary)
 		}
@@ -45,6 +45,12 @@ func FromFunc(spec FuncSpec) (*Change, diag.Diagnostics) {
 	}
 	if strings.TrimSpace(spec.ID) == "" {
 		report("missing-key", "it has no ID", "set ID to a name that no other change of the project has")
+	}
+	if problem, fix := nameProblem(spec.ID); problem != "" {
+		report("bad-id", "its ID "+problem, fix)
+	}
+	if problem, fix := nameProblem(spec.Author); problem != "" {
+		report("bad-author", "its Author "+problem, fix)
 	}
 	if problem := orderProblem(spec.Order); problem != "" {
 		report("bad-order", problem, "set Order to a text such as \"0001\"")

@@ -26,7 +26,7 @@ func TestPlaceInsideString(t *testing.T) {
 		{"double quoted line break", "  a: \"SELECT\\nFROM y\"\n", "/a", 2, 6, "5:20"},
 		{"double quoted code", "  a: \"\\u0041\\x42\\U00000043D\"\n", "/a", 1, 4, "5:27"},
 		{"double quoted of two lines", "  a: \"SELECT x  \n    FROM y\"\n", "/a", 1, 10, "6:5"},
-		{"double quoted joined", "  a: \"SEL\\\n    ECT x\"\n", "/a", 1, 4, "6:5"},
+		{"double quoted joined", "  a: \"DRO\\\n    P x\"\n", "/a", 1, 4, "6:5"},
 		{"literal", "  a: |\n    SELECT x\n      FROM y;\n\n    DROP z\n", "/a", 2, 3, "7:7"},
 		{"literal after an empty line", "  a: |\n    SELECT x\n      FROM y;\n\n    DROP z\n", "/a", 4, 6, "9:10"},
 		{"literal with empty first lines", "  a: |-\n\n\n    SELECT x\n", "/a", 3, 8, "8:12"},

@@ -166,6 +166,31 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+// TestManyKeys covers mappings that are too large to be looked through key by
+// key.
+func TestManyKeys(t *testing.T) {
+	t.Parallel()
+
+	var text, want strings.Builder
+	for i := range 40 {
+		fmt.Fprintf(&text, "  k%d: %d\n", i, i)
+		fmt.Fprintf(&want, "\"k%d\":%d,", i, i)
+	}
+	const head = "id: a\ntargetSystem: db\ntemplate: sql\napply:\n"
+	c, problems := loadText(head+text.String()+"  <<: {k7: 70, last: 1}\n", change.LoadOptions{})
+	if len(problems) != 0 || string(c.Steps[0].Apply.JSON) != "{"+want.String()+`"last":1}` {
+		t.Errorf("got %s, %v", c.Steps[0].Apply.JSON, problems)
+	}
+	_, problems = loadText(head+text.String()+"  k7: 1\n", change.LoadOptions{})
+	if len(problems) != 1 || problems[0].Summary != `key "k7" is there twice; the first is on line 12` {
+		t.Errorf("got %v", problems)
+	}
+	c, problems = loadText(head+"  <<: {k3: 30, a: 1}\n"+text.String(), change.LoadOptions{})
+	if len(problems) != 0 || !strings.HasPrefix(string(c.Steps[0].Apply.JSON), `{"k3":3,"a":1,"k0":0,`) {
+		t.Errorf("got %s, %v", c.Steps[0].Apply.JSON, problems)
+	}
+}
+
 // TestJavaFixtures loads the change files of the Java implementation's own tests
 // unmodified.
 func TestJavaFixtures(t *testing.T) {

@@ -63,9 +63,11 @@ func TestSort(t *testing.T) {
 func TestFromFuncProblems(t *testing.T) {
 	t.Parallel()
 
-	c, problems := change.FromFunc(change.FuncSpec{Stage: "main", Order: "1", Recovery: "x", RunPolicy: "y", Profiles: []string{"a b"}})
+	c, problems := change.FromFunc(change.FuncSpec{Stage: "main", Order: "1", Author: "a\nb", Recovery: "x", RunPolicy: "y", Profiles: []string{"a b"}})
 	want := `go: a Go change of stage "main": it has no ID [missing-key]
     fix: set ID to a name that no other change of the project has
+go: a Go change of stage "main": its Author holds a line break or another control character [bad-author]
+    fix: write it on one line
 go: a Go change of stage "main": the order "1" has fewer than three letters or digits [bad-order]
     fix: set Order to a text such as "0001"
 go: a Go change of stage "main": it has no TargetSystem [missing-key]

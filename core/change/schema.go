@@ -60,8 +60,8 @@ func compile(doc json.RawMessage) (*schema, error) {
 	switch {
 	case errors.As(err, &invalid) && errors.As(invalid.Err, &why):
 		x := &explainer{schema: &schema{}, value: value}
-		for _, v := range x.explain(why) {
-			return nil, errors.New(v.sentence("", value))
+		if vs := x.explain(why); len(vs) > 0 {
+			return nil, errors.New(vs[0].sentence("", value))
 		}
 		return nil, err
 	case err != nil:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"sync"
+	"unicode"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -190,13 +191,20 @@ func (s *source) excerptOf(n *yaml.Node) string {
 	return shorten(strings.TrimSpace(text))
 }
 
-// shorten cuts s to what fits into a message.
+// shorten cuts s to what fits on the line of a message.
 func shorten(s string) string {
 	const most = 60
-	if utf8.RuneCountInString(s) <= most {
-		return s
+	line := s
+	if i := strings.IndexFunc(s, func(r rune) bool { return r != '\t' && unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }); i >= 0 {
+		line = s[:i]
 	}
-	return string([]rune(s)[:most]) + "…"
+	if utf8.RuneCountInString(line) > most {
+		line = string([]rune(line)[:most])
+	}
+	if line != s {
+		line += "…"
+	}
+	return line
 }
 
 // looksSecret tells whether a line names something that people keep secret.

@@ -2,63 +2,96 @@ package change
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
 	"syscall"
 )
 
 // statTree looks at the files below root in the folder name, and in those below.
-func statTree(root, name string) ([]statted, error) {
+func statTree(root, name string) (statSum, error) {
+	root = filepath.Clean(root)
 	start := filepath.Join(root, name)
-	if info, err := os.Stat(start); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	} else if !info.IsDir() {
-		f, _, err := lstat(start, name)
-		return []statted{f}, err
+	var sum statSum
+	info, err := os.Stat(start)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return sum, nil
+	case err != nil:
+		return sum, err
+	case !info.IsDir():
+		f, err := statFile(root, start)
+		sum.add(f, nil)
+		return sum, err
 	}
-	var files []statted
-	for folders := []string{name}; len(folders) > 0; folders = folders[1:] {
+	for folders := []string{start}; len(folders) > 0; folders = folders[1:] {
 		found, below, err := statFolder(root, folders[0])
 		if err != nil {
-			return nil, err
+			return sum, err
 		}
-		files, folders = append(files, found...), append(folders, below...)
+		sum.merge(found)
+		folders = append(folders, below...)
 	}
-	return files, nil
+	return sum, nil
 }
 
-// statFolder looks at the files of one folder and returns the folders in it.
-func statFolder(root, name string) (files []statted, folders []string, err error) {
-	path := filepath.Join(root, name)
-	f, err := os.Open(path)
+// statFolder looks at the files of one folder, while it is still being read, and
+// returns the folders in it.
+func statFolder(root, path string) (sum statSum, folders []string, err error) {
+	folder, err := os.Open(path)
 	if err != nil {
-		return nil, nil, err
+		return sum, nil, err
 	}
-	entries, err := f.ReadDir(-1)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, nil, err
+	defer folder.Close() //nolint:errcheck // nothing was written
+	const chunk = 512
+	chunks := make(chan []fs.DirEntry, runtime.GOMAXPROCS(0))
+	var (
+		all  sync.WaitGroup
+		mu   sync.Mutex // guards sum and errs
+		errs []error
+	)
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			var own statSum
+			var problems []error
+			var buffer []byte
+			for entries := range chunks {
+				for _, e := range entries {
+					f, err := statFile(root, path+"/"+e.Name())
+					if err != nil {
+						problems = append(problems, err)
+					}
+					buffer = own.add(f, buffer)
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			sum.merge(own)
+			errs = append(errs, problems...)
+		})
 	}
-	var names []string
-	for _, e := range entries {
-		if e.IsDir() {
-			folders = append(folders, name+"/"+e.Name())
-		} else {
-			names = append(names, e.Name())
-		}
+	for err == nil {
+		var entries []fs.DirEntry
+		entries, err = folder.ReadDir(chunk)
+		entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+			if e.IsDir() {
+				folders = append(folders, path+"/"+e.Name())
+			}
+			return e.IsDir()
+		})
+		chunks <- entries
 	}
-	files = make([]statted, len(names))
-	errs := make([]error, len(names))
-	parallel(len(names), func(i int) {
-		var linked bool
-		files[i], linked, errs[i] = lstat(path+"/"+names[i], name+"/"+names[i])
-		if linked && errs[i] == nil {
-			files[i], errs[i] = followed(path+"/"+names[i], files[i])
-		}
-	})
-	return files, folders, errors.Join(errs...)
+	close(chunks)
+	all.Wait()
+	if !errors.Is(err, io.EOF) {
+		errs = append(errs, err)
+	}
+	return sum, folders, errors.Join(errs...)
 }
 
 // followed adds what a symbolic link leads to, to what is known of the link.
@@ -81,19 +114,22 @@ func followed(path string, link statted) (statted, error) {
 	return link, nil
 }
 
-// lstat looks at one file and tells whether it is a symbolic link.
-func lstat(path, name string) (statted, bool, error) {
+// statFile looks at one file. Where it is a symbolic link, it looks at the link
+// and at what that leads to.
+func statFile(root, path string) (statted, error) {
 	var st syscall.Stat_t
-	for {
-		err := syscall.Lstat(path, &st)
-		if errors.Is(err, syscall.EINTR) {
-			continue
-		}
-		if err != nil {
-			return statted{}, false, &fs.PathError{Op: "lstat", Path: path, Err: err}
-		}
-		return fromStat(name, &st), st.Mode&syscall.S_IFMT == syscall.S_IFLNK, nil
+	err := syscall.Lstat(path, &st)
+	for errors.Is(err, syscall.EINTR) {
+		err = syscall.Lstat(path, &st)
 	}
+	if err != nil {
+		return statted{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	f := fromStat(strings.TrimPrefix(strings.TrimPrefix(path, root), "/"), &st)
+	if st.Mode&syscall.S_IFMT == syscall.S_IFLNK {
+		return followed(path, f)
+	}
+	return f, nil
 }
 
 func fromStat(name string, st *syscall.Stat_t) statted {

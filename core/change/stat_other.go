@@ -10,8 +10,9 @@ import (
 )
 
 // statTree looks at the files below root in the folder name, and in those below.
-func statTree(root, name string) ([]statted, error) {
-	var files []statted
+func statTree(root, name string) (statSum, error) {
+	var sum statSum
+	var buffer []byte
 	start := filepath.Join(root, filepath.FromSlash(name))
 	err := filepath.WalkDir(start, func(file string, e fs.DirEntry, err error) error {
 		switch {
@@ -37,8 +38,8 @@ func statTree(root, name string) ([]statted, error) {
 		if err != nil {
 			return err
 		}
-		files = append(files, statted{path: filepath.ToSlash(rel), size: info.Size(), modified: info.ModTime().UnixNano()})
+		buffer = sum.add(statted{path: filepath.ToSlash(rel), size: info.Size(), modified: info.ModTime().UnixNano()}, buffer)
 		return nil
 	})
-	return files, err
+	return sum, err
 }

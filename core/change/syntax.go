@@ -77,16 +77,14 @@ func (s *source) failingLine(problem string) int {
 	}
 	seen := len(bytes.TrimRightFunc(s.text[:in.n], unicode.IsSpace))
 	line := s.offset(max(0, seen-1)).Line
-	const most = 50
-	for range most {
-		if line < 2 {
-			break
-		}
+	// Going back line by line is not worth reading more than so much again.
+	const most = 8 << 20
+	for read := 0; line > 1 && read < most; line-- {
+		read += s.starts[line-1]
 		_, err := parse(s.text[:s.starts[line-1]])
 		if err == nil || parserProblem(err) != problem {
 			break
 		}
-		line--
 	}
 	return line
 }

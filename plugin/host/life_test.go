@@ -246,32 +246,28 @@ func TestCrashWhileOpening(t *testing.T) {
 // doomedHost names the plugin's path for a process that is a host to be killed.
 const doomedHost = "FLAMINGOCK_TEST_DOOMED_HOST"
 
-// runDoomedHost starts the plugin at path, tells its process id, and waits.
+// runDoomedHost starts the plugin at path and waits.
 func runDoomedHost(path string) {
 	p := host.Open(host.Options{Path: path})
-	ctx := context.Background()
-	target, err := p.Open(ctx, goodConfig())
-	if err != nil {
+	if _, err := p.Metadata(context.Background()); err != nil {
 		panic(err)
 	}
-	pid, err := target.Preview(ctx, run.Work{ChangeID: "pid"})
-	if err != nil {
-		panic(err)
-	}
-	if _, err := fmt.Fprintln(os.Stdout, pid.Lines[0]); err != nil {
+	if _, err := fmt.Fprintln(os.Stdout, "ready"); err != nil {
 		panic(err)
 	}
 	select {}
 }
 
-func TestHostIsKilled(t *testing.T) {
-	t.Parallel()
+// doomed starts a host that starts the plugin at path, and returns the plugin's
+// process id and how to kill the host. Sockets lie in tmp.
+func doomed(t *testing.T, path, tmp string) (pid int, kill func()) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), doomedHost+"="+install(t, "bad"))
+	cmd.Env = append(os.Environ(), doomedHost+"="+path, "TMPDIR="+tmp)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -280,19 +276,29 @@ func TestHostIsKilled(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	line, err := bufio.NewReader(out).ReadString('\n')
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path + pidSuffix)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil || !alive(pid) {
+	if pid, err = strconv.Atoi(string(text)); err != nil || !alive(pid) {
 		t.Fatalf("plugin %d, %v", pid, err)
 	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
+	return pid, func() {
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // it was killed
 	}
+}
+
+func TestHostIsKilled(t *testing.T) {
+	t.Parallel()
+	pid, kill := doomed(t, install(t, "bad"), t.TempDir())
+	kill()
 	wantGone(t, pid, time.Second)
-	_ = cmd.Wait() // it was killed
 }
 
 func TestNoSocketIsLeftBehind(t *testing.T) {

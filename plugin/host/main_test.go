@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -19,12 +20,21 @@ import (
 	"github.com/flamingock/flamingock-go/core/run"
 	"github.com/flamingock/flamingock-go/plugin/host"
 	"github.com/flamingock/flamingock-go/plugin/host/internal/hosttest"
+	"github.com/flamingock/flamingock-go/plugin/sdk"
+	"github.com/flamingock/flamingock-go/plugin/sdk/sdktest/memory"
 )
 
-// TestMain makes the test's own binary the plugin, and the host that is killed.
+// TestMain makes the test's own binary the plugins, and the host that is killed.
 func TestMain(m *testing.M) {
 	switch {
 	case hosttest.IsPlugin():
+		if err := os.WriteFile(os.Args[0]+pidSuffix, []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+			panic(err)
+		}
+		if filepath.Base(os.Args[0]) == host.Prefix+"memory" {
+			sdk.Serve(memory.NewServer().Plugin())
+			return
+		}
 		hosttest.Main()
 	case os.Getenv(doomedHost) != "":
 		runDoomedHost(os.Getenv(doomedHost))
@@ -32,6 +42,9 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 }
+
+// pidSuffix is added to the path of a plugin for the file with its process id.
+const pidSuffix = ".pid"
 
 // install puts a plugin into a directory of its own and tells it how to behave
 // before it serves.

@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -69,6 +70,9 @@ func (r result) failure(cause error) *pluginv1.Failure {
 	switch code, stopped := stopCode(r.err); {
 	case errors.Is(r.err, ErrUnknownOutcome):
 		f.Code = Transient.wire()
+		if text := ErrUnknownOutcome.Error(); !strings.Contains(f.GetMessage(), text) {
+			f.Message = "the " + text + ": " + f.GetMessage()
+		}
 		return f
 	case errors.Is(r.err, ErrFenced):
 		f.Code = Fenced.wire()

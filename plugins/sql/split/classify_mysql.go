@@ -8,9 +8,13 @@ func (c *class) mysql(h head, verb int, o object) {
 	i := verb + 1
 	switch h.word(verb) {
 	case "BEGIN":
-		if !h.is(i, "NOT") { // BEGIN NOT ATOMIC is a block of statements
-			c.control(opens)
+		if h.is(i, "NOT") { // MariaDB's BEGIN NOT ATOMIC is a block of statements
+			c.note = notLookedInto
+			return
 		}
+		c.control(opens)
+	case "CALL", "EXECUTE", "IF", "CASE", "LOOP", "REPEAT", "WHILE", "FOR":
+		c.note = notLookedInto
 	case "START":
 		i = c.append(h, i, "TRANSACTION", "SLAVE", "REPLICA")
 		switch {
@@ -33,13 +37,28 @@ func (c *class) mysql(h head, verb int, o object) {
 	case "SET":
 		c.mysqlSet(h, i)
 	case "CREATE", "ALTER", "DROP":
-		if !o.has("TEMPORARY") || o.kind != "TABLE" || o.words[0] == "ALTER" {
+		if !o.staysInSession() {
 			c.commits()
 		}
 	default:
 		c.mysqlVerb(h, i)
 	}
 }
+
+// staysInSession says whether the statement makes or drops what only the session
+// sees, without a commit. CREATE TEMPORARY SEQUENCE does commit.
+func (o object) staysInSession() bool {
+	switch o.words[0] {
+	case "CREATE":
+		return o.has("TEMPORARY") && o.kind == "TABLE"
+	case "DROP":
+		return o.has("TEMPORARY") && (o.kind == "TABLE" || o.kind == "SEQUENCE")
+	default:
+		return false
+	}
+}
+
+const notLookedInto = "the statements that it runs are not looked into, and one that commits implicitly ends the transaction"
 
 // commits is for a statement that commits the transaction that is open.
 func (c *class) commits() {

@@ -220,6 +220,16 @@ func TestClassifyPostgreSQL(t *testing.T) {
 func TestNote(t *testing.T) {
 	t.Parallel()
 
+	for _, statement := range []string{"CALL p()", "EXECUTE s", "BEGIN NOT ATOMIC DROP TABLE t; END", "IF 1 THEN DROP TABLE t; END IF"} {
+		got, err := Split(MySQL, statement, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != 1 || got[0].Tx != TxSafe || got[0].Note != notLookedInto {
+			t.Errorf("Split(%q) = %+v, want one that is safe, with the note %q", statement, got, notLookedInto)
+		}
+	}
+
 	got, err := Split(PostgreSQL, "ALTER TYPE s.mood ADD VALUE IF NOT EXISTS 'x'; ALTER TYPE mood RENAME VALUE 'x' TO 'y'", Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -324,6 +334,7 @@ func TestClassifyMySQL(t *testing.T) {
 		[2]string{"CREATE TEMPORARY TABLE t (a int)", "CREATE TEMPORARY TABLE"},
 		[2]string{"CREATE OR REPLACE TEMPORARY TABLE t (a int)", "CREATE OR REPLACE TEMPORARY TABLE"},
 		[2]string{"DROP TEMPORARY TABLE IF EXISTS t", "DROP TEMPORARY TABLE"},
+		[2]string{"DROP TEMPORARY SEQUENCE s", "DROP TEMPORARY SEQUENCE"},
 	)...)
 	cases = append(cases, safe(DML,
 		[2]string{"LOAD DATA LOCAL INFILE 'x' INTO TABLE t", "LOAD DATA"},
@@ -397,6 +408,35 @@ func TestClassifySQLite(t *testing.T) {
 		[2]string{"ANALYZE", "ANALYZE"},
 	)...)
 	runClassCases(t, SQLite, cases)
+}
+
+// Where another delimiter is in force, semicolons do not end a statement for us,
+// but they do for the server.
+func TestClassifySeveral(t *testing.T) {
+	t.Parallel()
+
+	for _, tc := range []struct {
+		script  string
+		kind    Kind
+		keyword string
+		tx      TxBehaviour
+	}{
+		{"INSERT INTO t VALUES (1); UPDATE t SET a = 1;", DML, "INSERT", TxSafe},
+		{"INSERT INTO t VALUES (1); DROP TABLE t", Other, "INSERT", TxImplicitCommit},
+		{"; DROP TABLE t;", DDL, "DROP TABLE", TxImplicitCommit},
+		{"DROP TABLE t; COMMIT; SELECT 1", Other, "DROP TABLE", TxControl},
+		{"BEGIN NOT ATOMIC DROP TABLE t; COMMIT; END;", Other, "BEGIN", TxSafe},
+		{"CREATE PROCEDURE p() BEGIN START TRANSACTION; COMMIT; END;", DDL, "CREATE PROCEDURE", TxImplicitCommit},
+		{"SELECT (1; COMMIT; 2)", Query, "SELECT", TxSafe},
+	} {
+		got, err := Split(MySQL, "DELIMITER //\n"+tc.script+"//\n", Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != 1 || got[0].Text != tc.script || got[0].Kind != tc.kind || got[0].Keyword != tc.keyword || got[0].Tx != tc.tx {
+			t.Errorf("Split(%q) = %+v, want one of kind %s, %s, that %s", tc.script, got, tc.kind, tc.keyword, tc.tx)
+		}
+	}
 }
 
 func TestTxBehaviourString(t *testing.T) {

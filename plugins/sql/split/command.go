@@ -17,7 +17,7 @@ func (s *splitter) command(t token) (done bool, p *problem) {
 		return false, s.backslash(t)
 	case s.dialect == SQLite && isSymbol(s.scan.src, t, '.'):
 		return false, s.dotCommand(t)
-	case s.dialect == PostgreSQL && s.stmt.copy && s.stmt.depth == 0 && t.kind == word:
+	case s.dialect == PostgreSQL && t.kind == word:
 		return false, s.copyFromStdin(t)
 	case s.dialect == MySQL && t.kind == word && s.scan.version < 0:
 		return s.mysqlCommand(t)
@@ -50,7 +50,7 @@ func (s *splitter) backslash(t token) *problem {
 
 func (s *splitter) dotCommand(t token) *problem {
 	letters := leadingLetters(s.scan.src[t.end:min(t.end+longestCommand, len(s.scan.src))])
-	if s.stmt.code || len(s.parts) > 0 || letters == "" {
+	if s.stmt.part.started() || letters == "" {
 		return nil
 	}
 	return &problem{
@@ -69,18 +69,19 @@ func leadingLetters(text string) string {
 }
 
 func (s *splitter) copyFromStdin(t token) *problem {
-	if !isWord(s.scan.src, t, "STDIN") || !isWord(s.scan.src, s.stmt.prev, "FROM") {
+	p := &s.stmt.part
+	if p.depth > 0 || !isWord(s.scan.src, t, "STDIN") || !isWord(s.scan.src, p.prev, "FROM") || !p.head.is(0, "COPY") {
 		return nil
 	}
 	return &problem{
-		at: s.stmt.first, what: "COPY FROM STDIN expects its rows from the client, and a script has nowhere to send them from",
+		at: p.head.tokens[0].start, what: "COPY FROM STDIN expects its rows from the client, and a script has nowhere to send them from",
 		fix: "write the rows as INSERT statements",
 	}
 }
 
 // mysqlCommand obeys DELIMITER, and refuses it where it cannot be obeyed.
 func (s *splitter) mysqlCommand(t token) (done bool, p *problem) {
-	starts := !s.stmt.code && !s.whole
+	starts := !s.stmt.started() && !s.whole
 	switch {
 	case starts && isWord(s.scan.src, t, "SOURCE"):
 		return false, &problem{

@@ -6,8 +6,6 @@ const (
 	semicolon       = ";"
 	longestAllowed  = 15 // bytes of a delimiter; the mysql client's limit
 	delimiterWord   = "DELIMITER"
-	whiteSpace      = " \t\n\r\f\v"
-	lineSpace       = " \t\r\f\v"
 	quoteCharacters = "'\"`"
 )
 
@@ -24,7 +22,7 @@ func newDelimiter(text string) (d delimiter, why string) {
 	switch {
 	case len(text) > longestAllowed:
 		return delimiter{}, "it is longer than 15 bytes"
-	case strings.ContainsAny(text, whiteSpace):
+	case strings.ContainsAny(text, blank):
 		return delimiter{}, "it contains white space"
 	case strings.ContainsAny(text, quoteCharacters+`\`):
 		return delimiter{}, "it contains a quote or a backslash"
@@ -67,7 +65,7 @@ func (d delimiter) where() string {
 // strip removes the space and the delimiters at the end of text.
 func (d delimiter) strip(text string) string {
 	for {
-		text = strings.TrimRight(text, whiteSpace)
+		text = strings.TrimRight(text, blank)
 		at := len(text) - len(d.text)
 		if at < 0 || !d.matches(text, at) {
 			return text
@@ -79,7 +77,7 @@ func (d delimiter) strip(text string) string {
 // firstOnLine says whether only white space precedes offset at on its line.
 func firstOnLine(src string, at int) bool {
 	before := strings.TrimRight(src[:at], lineSpace)
-	return before == "" || before == byteOrderMark || before[len(before)-1] == '\n'
+	return before == "" || before[len(before)-1] == '\n'
 }
 
 // restOfLine returns what follows offset at on its line, without the line feed.
@@ -115,7 +113,7 @@ func directive(rest string) (d delimiter, what, fix string) {
 // statement, can only be the mysql client's command and not a name: it begins a
 // line, and what follows it there belongs to no statement. It returns that.
 func misplacedDirective(src string, t token) (text string, ok bool) {
-	if !firstOnLine(src, t.start) || t.end == len(src) || strings.IndexByte(lineSpace, src[t.end]) < 0 {
+	if !firstOnLine(src, t.start) || t.end == len(src) || !isSpace(src[t.end]) {
 		return "", false
 	}
 	text = strings.Trim(restOfLine(src, t.end), lineSpace)

@@ -58,7 +58,7 @@ func checkTexts(t *testing.T, script string, statements []Statement) {
 	rest := script
 	line, column := 1, 0
 	for _, st := range statements {
-		if st.Text == "" || strings.Trim(st.Text, whiteSpace) != st.Text {
+		if st.Text == "" || strings.Trim(st.Text, blank) != st.Text {
 			t.Fatalf("text %q", st.Text)
 		}
 		i := strings.Index(rest, st.Text)
@@ -109,10 +109,11 @@ type gap struct {
 
 // skip returns what is left of a gap at its first byte that belongs there not.
 func (g *gap) skip(left string) string {
-	left = strings.TrimPrefix(left, byteOrderMark)
 	for left != "" {
 		mysql := g.dialect == MySQL
 		switch {
+		case strings.HasPrefix(left, byteOrderMark):
+			left = left[len(byteOrderMark):]
 		case isSpace(left[0]), left[0] == ';':
 			left = left[1:]
 		case strings.HasPrefix(left, "--"), mysql && left[0] == '#':

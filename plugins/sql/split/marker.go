@@ -59,14 +59,14 @@ func (s *splitter) mark(t token) *problem {
 // section sees to it that of a file of goose, which has a section that applies
 // and one that undoes it, only one is run.
 func (s *splitter) section(t token, m marker) *problem {
-	if s.sectionSeen != noMarker && s.sectionSeen != m || m == gooseDown && (len(s.out) > 0 || s.stmt.code) {
+	if s.sectionSeen != noMarker && s.sectionSeen != m || m == gooseDown && (len(s.out) > 0 || s.stmt.started()) {
 		return &problem{
 			at: t.start, what: "the script has both an Up and a Down section of goose, and would undo what it does",
 			fix: "keep one of them here, and put the other into the rollback of the change",
 		}
 	}
 	s.sectionSeen = m
-	if !s.stmt.code {
+	if !s.stmt.started() {
 		s.begin(t.end)
 	}
 	return nil
@@ -75,7 +75,7 @@ func (s *splitter) section(t token, m marker) *problem {
 // marked takes the statement between the marker t and the one that ends it, which
 // is looked for line by line: what is between them is not for us to read.
 func (s *splitter) marked(t token, comment string) *problem {
-	if s.stmt.code {
+	if s.stmt.started() {
 		line, _ := s.places.of(s.stmt.first)
 		return &problem{
 			at:   t.start,
@@ -112,12 +112,13 @@ func (s *splitter) takeMarked(from, to int) *problem {
 	inner.scan.src, inner.scan.at = s.scan.src[:to], from
 	inner.scan.version, inner.scan.lenient, inner.scan.markers, inner.scan.work = -1, true, false, 0
 	inner.begin(from)
-	p := inner.scanAll()
+	p := inner.read()
 	s.scan.work += inner.scan.work
-	if p != nil || len(inner.parts) == 0 {
+	inner.endPart()
+	if p != nil || len(inner.stmt.parts) == 0 {
 		return p
 	}
 	stripped := s.scan.delim.strip(s.scan.src[from:to])
-	s.emit(from, from+len(stripped), inner.first, merge(inner.parts))
+	s.emit(from, from+len(stripped), inner.stmt.first, merge(inner.stmt.parts))
 	return nil
 }

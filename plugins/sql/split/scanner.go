@@ -56,6 +56,8 @@ func (s *scanner) next() (token, *problem) {
 		switch c := rest[0]; {
 		case isSpace(c):
 			s.move(s.at + 1)
+		case strings.HasPrefix(rest, byteOrderMark):
+			s.move(s.at + len(byteOrderMark))
 		case s.version >= 0 && strings.HasPrefix(rest, "*/"):
 			s.version = -1
 			s.move(s.at + 2)

@@ -82,8 +82,15 @@ func Split(d Dialect, script string, opts Options) ([]Statement, error) {
 	return s.out, nil
 }
 
-// byteOrderMark may begin a script that was saved by an editor on Windows.
-const byteOrderMark = "\ufeff"
+const (
+	// byteOrderMark begins what some editors on Windows save, and so it also
+	// stands in the middle of scripts that were put together from several.
+	byteOrderMark = "\ufeff"
+
+	whiteSpace = " \t\n\r\f\v"
+	lineSpace  = " \t\r\f\v" + byteOrderMark
+	blank      = whiteSpace + byteOrderMark
+)
 
 func newSplitter(d Dialect, script string, opts Options) (*splitter, error) {
 	lex, err := d.lexis()
@@ -103,7 +110,6 @@ func newSplitter(d Dialect, script string, opts Options) (*splitter, error) {
 	}
 	s := &splitter{
 		dialect: d,
-		origin:  origin,
 		whole:   opts.Whole,
 		places:  newPlaces(script, origin),
 		scan: scanner{

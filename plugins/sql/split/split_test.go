@@ -70,6 +70,7 @@ func TestSplit(t *testing.T) {
 		{"CRLF", "SELECT\r\n1;\r\nSELECT 2;\r\n", []string{"SELECT\r\n1", "SELECT 2"}},
 		{"byte order mark", "\ufeffSELECT 1;", []string{"SELECT 1"}},
 		{"only a byte order mark", "\ufeff", nil},
+		{"byte order marks of several files", "\ufeffSELECT 1;\n\ufeffSELECT 2;\n\ufeff-- c\n", []string{"SELECT 1", "SELECT 2"}},
 		{"letters outside ASCII", "SELECT 'žluťoučký; kůň' AS größe; SELECT '日本;語'", []string{"SELECT 'žluťoučký; kůň' AS größe", "SELECT '日本;語'"}},
 		{"bytes that are no UTF-8", "SELECT '\xff;\xfe'; SELECT \xc3", []string{"SELECT '\xff;\xfe'", "SELECT \xc3"}},
 

@@ -8,8 +8,7 @@ const longestHead = 64
 // splitter is one reading of one script.
 type splitter struct {
 	dialect Dialect
-	origin  int  // of the script, behind a byte order mark
-	whole   bool // the script is one statement: collect parts, do not emit
+	whole   bool // the script is one statement
 	scan    scanner
 	places  places
 	stmt    current
@@ -17,20 +16,26 @@ type splitter struct {
 	out   []Statement
 	spans []span // of the statements in the script
 
-	parts []class // of the statements in a whole script
-	first int     // where the first of them starts
-
 	sectionSeen marker
 }
 
 // span is the place of a statement's text.
 type span struct{ start, end int }
 
-// current is the statement that is being read.
+// current is the statement that is being read. Where it ends with something else
+// than a semicolon it may have several parts, which are statements to the server.
 type current struct {
-	from  int   // behind what ended the one before it
-	first int   // its first byte that is code
-	code  bool  // it has code, and not only the delimiter ";"
+	from  int     // behind what ended the one before it
+	first int     // its first byte that is code
+	parts []class // those that have ended
+	part  part
+}
+
+// started says whether the statement has more than comments.
+func (c *current) started() bool { return len(c.parts) > 0 || c.part.started() }
+
+// part is what a semicolon ends.
+type part struct {
 	head  head  // its first tokens
 	prev  token // its last token so far
 	depth int   // of parentheses
@@ -38,29 +43,37 @@ type current struct {
 	with  cte   // if it begins with WITH
 	body  body  // of a stored program; nil if it has none
 	known bool  // whether it has a body
-	copy  bool  // it begins with COPY
 }
 
-// begin starts the next statement behind offset from.
-func (s *splitter) begin(from int) {
-	s.stmt = current{from: from, head: head{src: s.scan.src, tokens: s.stmt.head.tokens[:0]}}
+func (p *part) started() bool { return len(p.head.tokens) > 0 }
+
+// inside says whether a semicolon does not end the part here.
+func (p *part) inside() bool {
+	if p.depth > 0 {
+		return true
+	}
+	if p.body == nil {
+		return false
+	}
+	_, open := p.body.open()
+	return open
 }
 
 func (s *splitter) run() error {
-	p := s.scanAll()
-	if p == nil && s.whole && len(s.parts) > 0 {
-		text := strings.TrimRight(s.scan.src[s.origin:], whiteSpace)
-		s.emit(s.origin, s.origin+len(text), s.first, merge(s.parts))
+	p := s.read()
+	if p == nil && !s.whole {
+		p = s.unclosed()
 	}
 	if p != nil {
 		line, column := s.places.of(p.at)
 		return &Error{Line: line, Column: column, Problem: p.what, Fix: p.fix}
 	}
+	s.end(token{start: len(s.scan.src), end: len(s.scan.src)})
 	return nil
 }
 
-// scanAll reads the script to its end.
-func (s *splitter) scanAll() *problem {
+// read reads the script to its end, and adds all statements but the last.
+func (s *splitter) read() *problem {
 	for {
 		t, p := s.scan.next()
 		if p != nil {
@@ -68,27 +81,13 @@ func (s *splitter) scanAll() *problem {
 		}
 		switch t.kind {
 		case endOfScript:
-			if !s.whole {
-				if p := s.unclosed(); p != nil {
-					return p
-				}
-			}
-			s.end(t)
 			return nil
 		case mark:
 			p = s.mark(t)
 		case terminator:
-			if !s.inside() {
-				s.end(t)
-				continue
-			}
-			t.kind = symbol
-			s.add(t)
+			s.terminate(t)
 		default:
-			var done bool
-			if done, p = s.command(t); !done && p == nil {
-				s.add(t)
-			}
+			p = s.take(t)
 		}
 		if p != nil {
 			return p
@@ -96,83 +95,99 @@ func (s *splitter) scanAll() *problem {
 	}
 }
 
-// inside says whether a delimiter does not end the statement here.
-func (s *splitter) inside() bool {
-	if !s.scan.delim.tracksNesting() {
-		return false
+// begin starts the next statement behind offset from.
+func (s *splitter) begin(from int) {
+	s.stmt.from = from
+	s.stmt.parts = s.stmt.parts[:0]
+	s.beginPart()
+}
+
+func (s *splitter) beginPart() {
+	s.stmt.part = part{head: head{src: s.scan.src, tokens: s.stmt.part.head.tokens[:0]}}
+}
+
+// terminate takes the delimiter.
+func (s *splitter) terminate(t token) {
+	switch {
+	case s.scan.delim.tracksNesting() && s.stmt.part.inside():
+		t.kind = symbol
+		s.add(t)
+	case s.whole:
+		s.endPart()
+	default:
+		s.end(t)
 	}
-	if s.stmt.depth > 0 {
-		return true
+}
+
+// take takes any other token.
+func (s *splitter) take(t token) *problem {
+	if isSymbol(s.scan.src, t, ';') && !s.stmt.part.inside() {
+		s.endPart()
+		return nil
 	}
-	if s.stmt.body == nil {
-		return false
+	done, p := s.command(t)
+	if p == nil && !done {
+		s.add(t)
 	}
-	_, open := s.stmt.body.open()
-	return open
+	return p
 }
 
 // add adds the token to the statement.
 func (s *splitter) add(t token) {
-	st := &s.stmt
-	if len(st.head.tokens) == 0 {
-		st.first = t.start
+	p := &s.stmt.part
+	first := !p.started()
+	if !s.stmt.started() {
+		s.stmt.first = t.start
 		if s.scan.version >= 0 {
-			st.first = s.scan.version
+			s.stmt.first = s.scan.version
 		}
 	}
-	if len(st.head.tokens) < longestHead {
-		st.head.tokens = append(st.head.tokens, t)
+	if len(p.head.tokens) < longestHead {
+		p.head.tokens = append(p.head.tokens, t)
 	}
-	isSemicolon := isSymbol(s.scan.src, t, ';')
-	st.code = st.code || !isSemicolon
-	if st.body != nil {
-		st.body.next(t)
-	} else if !st.known && s.scan.delim.tracksNesting() {
-		st.body, st.known = findBody(s.dialect, st.head)
-	}
-	first := len(st.head.tokens) == 1
-	if st.depth == 0 && (first || isSymbol(s.scan.src, st.prev, ';')) {
-		// Another delimiter than ";" may leave several statements in one.
-		st.copy = s.dialect == PostgreSQL && isWord(s.scan.src, t, "COPY")
+	if p.body != nil {
+		p.body.next(t)
+	} else if !p.known {
+		p.body, p.known = findBody(s.dialect, p.head)
 	}
 	switch {
 	case isSymbol(s.scan.src, t, '('):
-		if st.depth == 0 {
-			st.open = t.start
+		if p.depth == 0 {
+			p.open = t.start
 		}
-		st.depth++
+		p.depth++
 	case isSymbol(s.scan.src, t, ')'):
-		st.depth = max(st.depth-1, 0)
+		p.depth = max(p.depth-1, 0)
 	case first:
-		st.with.begun = isWord(s.scan.src, t, "WITH")
-	case t.kind == word && st.with.begun:
-		st.with.next(s.scan.src, st.prev, t, st.depth)
+		p.with.begun = isWord(s.scan.src, t, "WITH")
+	case t.kind == word && p.with.begun:
+		p.with.next(s.scan.src, p.prev, t, p.depth)
 	}
-	st.prev = t
+	p.prev = t
+}
+
+// endPart ends what a semicolon ends.
+func (s *splitter) endPart() {
+	if s.stmt.part.started() {
+		s.stmt.parts = append(s.stmt.parts, classify(s.dialect, s.stmt.part.head, s.stmt.part.with))
+	}
+	s.beginPart()
 }
 
 // end ends the statement in front of t, which is its delimiter or the end of the
 // script.
 func (s *splitter) end(t token) {
-	if s.stmt.code {
-		c := classify(s.dialect, s.stmt.head, s.stmt.with)
-		if !s.whole {
-			s.emit(s.stmt.from, t.start, s.stmt.first, c)
-		} else {
-			if len(s.parts) == 0 {
-				s.first = s.stmt.first
-			}
-			s.parts = append(s.parts, c)
-		}
+	s.endPart()
+	if len(s.stmt.parts) > 0 {
+		s.emit(s.stmt.from, t.start, s.stmt.first, merge(s.stmt.parts))
 	}
 	s.begin(t.end)
 }
 
 // emit adds the statement that is in the script from byte start to end.
 func (s *splitter) emit(start, end, first int, c class) {
-	untrimmed := s.scan.src[start:end]
-	start += len(untrimmed) - len(strings.TrimLeft(untrimmed, whiteSpace))
-	content := strings.TrimRight(s.scan.src[start:end], whiteSpace)
+	start += len(s.scan.src[start:end]) - len(strings.TrimLeft(s.scan.src[start:end], blank))
+	content := strings.TrimRight(s.scan.src[start:end], blank)
 	line, column := s.places.of(first)
 	s.spans = append(s.spans, span{start: start, end: start + len(content)})
 	s.out = append(s.out, Statement{
@@ -183,23 +198,23 @@ func (s *splitter) emit(start, end, first int, c class) {
 
 // unclosed returns what is still open at the end of the script.
 func (s *splitter) unclosed() *problem {
+	p := &s.stmt.part
 	if s.scan.version >= 0 {
 		return &problem{at: s.scan.version, what: "the comment that starts with /*! is never closed", fix: "add */"}
 	}
 	if !s.scan.delim.tracksNesting() {
 		return nil
 	}
-	if s.stmt.body != nil {
-		if t, open := s.stmt.body.open(); open {
-			keyword := strings.ToUpper(s.scan.src[t.start:t.end])
+	if p.body != nil {
+		if t, open := p.body.open(); open {
 			return &problem{
-				at: t.start, what: keyword + " has no END",
+				at: t.start, what: strings.ToUpper(s.scan.src[t.start:t.end]) + " has no END",
 				fix: "add it, or put the statement between the lines -- +statementbegin and -- +statementend",
 			}
 		}
 	}
-	if s.stmt.depth > 0 {
-		return &problem{at: s.stmt.open, what: "the parenthesis ( is never closed", fix: "add the closing )"}
+	if p.depth > 0 {
+		return &problem{at: p.open, what: "the parenthesis ( is never closed", fix: "add the closing )"}
 	}
 	return nil
 }

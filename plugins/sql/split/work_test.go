@@ -19,20 +19,20 @@ func workloads(d Dialect, n int) map[string]string {
 		return head + strings.Repeat(piece, n/len(piece)) + tail
 	}
 	scripts := map[string]string{
-		"statements":          fill("", "INSERT INTO t (a, b) VALUES (1, 'x;''y'); -- c\n", ""),
-		"one line":            fill("", "UPDATE t SET a = 'é' WHERE b IN (1, 2);", ""),
-		"empty statements":    fill("", "; ", ""),
-		"one statement":       fill("SELECT 1", ", a", ""),
-		"one string":          fill("SELECT '", "a;''", "'"),
-		"one comment":         fill("/*", " ; * /", " */ SELECT 1"),
-		"comments":            fill("", "-- c;\n/* d; */", "SELECT 1"),
-		"parentheses":         fill("SELECT ", "(", strings.Repeat(")", n)),
-		"white space":         fill("SELECT 1;", " \n", "SELECT 2;"),
-		"markers":             fill("", "-- +statementbegin\nSELECT 1;\n-- +statementend\n", ""),
-		"one marked":          fill("-- +statementbegin\n", "SELECT 1;\n", "-- +statementend\n"),
-		"delimiter words":     fill("SELECT a\n", "delimiter ", ""),
-		"slashes":             fill("SELECT 1\n", "/ ", ""),
-		"dollars":             fill("SELECT ", "$1$ ", ""),
+		"statements":       fill("", "INSERT INTO t (a, b) VALUES (1, 'x;''y'); -- c\n", ""),
+		"one line":         fill("", "UPDATE t SET a = 'é' WHERE b IN (1, 2);", ""),
+		"empty statements": fill("", "; ", ""),
+		"one statement":    fill("SELECT 1", ", a", ""),
+		"one string":       fill("SELECT '", "a;''", "'"),
+		"one comment":      fill("/*", " ; * /", " */ SELECT 1"),
+		"comments":         fill("", "-- c;\n/* d; */", "SELECT 1"),
+		"parentheses":      fill("SELECT ", "(", strings.Repeat(")", n)),
+		"white space":      fill("SELECT 1;", " \n", "SELECT 2;"),
+		"markers":          fill("", "-- +statementbegin\nSELECT 1;\n-- +statementend\n", ""),
+		"one marked":       fill("-- +statementbegin\n", "SELECT 1;\n", "-- +statementend\n"),
+		"delimiter words":  fill("SELECT a\n", "delimiter ", ""),
+		"slashes":          fill("SELECT 1\n", "/ ", ""),
+		"dollars":          fill("SELECT ", "$1$ ", ""),
 	}
 	switch d {
 	case MySQL:

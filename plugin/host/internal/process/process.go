@@ -206,7 +206,10 @@ func (p *Process) connect(ctx context.Context, hostTLS *tls.Config) error {
 		},
 		VersionedPlugins: map[int]plugin.PluginSet{wire.ProtocolVersion: {wire.ServiceName: nil}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, _ string) (runner.Runner, error) {
+		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, unused string) (runner.Runner, error) {
+			// The socket lies in our own directory, which a plugin whose host is
+			// gone can remove once that is empty.
+			_ = os.Remove(unused)
 			p.cmd.Env = p.environment(spec.Env)
 			return (*goPluginRunner)(p), nil
 		},
@@ -370,7 +373,6 @@ func (p *Process) Stop(graceful func(ctx context.Context) error) bool {
 	if p.waitAsking(graceful) {
 		return true
 	}
-	_ = p.death.Close()
 	p.mu.Lock()
 	if p.started && !p.hasEnded() {
 		signalGroup(p.cmd.Process.Pid, syscall.SIGTERM)

@@ -49,6 +49,9 @@ func Parse(data []byte) (*Node, error) {
 	dec.UseNumber()
 	p := parser{dec: dec, data: data}
 	n, err := p.value(0)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read JSON: %w", err)
 	}
@@ -71,9 +74,6 @@ func (p *parser) value(depth int) (*Node, error) {
 	start := p.start()
 	tok, err := p.dec.Token()
 	if err != nil {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
 		return nil, err
 	}
 	n := &Node{}

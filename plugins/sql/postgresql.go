@@ -1,0 +1,510 @@
+package sql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/flamingock/flamingock-go/plugin/sdk"
+	"github.com/flamingock/flamingock-go/plugins/sql/split"
+)
+
+// PostgreSQLConfig says how to reach a PostgreSQL database. Variables such as
+// PGHOST are not read: a plugin's environment holds what the host allows, and a
+// reference (${env:PGHOST}) says where a value comes from.
+type PostgreSQLConfig struct {
+	URL        string     `json:"url,omitempty" desc:"postgres://user:password@host:port/database?sslmode=…; or the parts below"`
+	Host       string     `json:"host,omitempty" default:"localhost"`
+	Port       int        `json:"port,omitempty" default:"5432" minimum:"1" maximum:"65535"`
+	Database   string     `json:"database,omitempty"`
+	User       string     `json:"user,omitempty"`
+	Password   sdk.Secret `json:"password,omitempty" sensitive:"true"`
+	SSLMode    string     `json:"sslMode,omitempty" enum:"disable,allow,prefer,require,verify-ca,verify-full" default:"prefer"`
+	SSLRoot    string     `json:"sslRootCert,omitempty" desc:"file of the certificate authority"`
+	SearchPath string     `json:"searchPath,omitempty" desc:"schemas, as in SET search_path"`
+	Role       string     `json:"role,omitempty" desc:"role to take on, as in SET ROLE"`
+	Common
+}
+
+// dsn returns a connection string. It holds the password.
+func (c PostgreSQLConfig) dsn() (string, error) {
+	if c.URL != "" {
+		if !strings.HasPrefix(c.URL, "postgres://") && !strings.HasPrefix(c.URL, "postgresql://") {
+			return "", sdk.Errorf(sdk.Invalid, "url must begin with postgres:// or postgresql://")
+		}
+		return c.URL, nil
+	}
+	u := url.URL{Scheme: "postgres", Host: c.Host, Path: "/" + c.Database}
+	if c.Host == "" {
+		u.Host = "localhost"
+	}
+	if c.Port != 0 {
+		u.Host += ":" + strconv.Itoa(c.Port)
+	}
+	if c.User != "" {
+		u.User = url.UserPassword(c.User, c.Password.Reveal())
+	}
+	q := url.Values{}
+	if c.SSLMode != "" {
+		q.Set("sslmode", c.SSLMode)
+	}
+	if c.SSLRoot != "" {
+		q.Set("sslrootcert", c.SSLRoot)
+	}
+	u.RawQuery = q.Encode()
+	return u.String(), nil
+}
+
+// ConnectConfig returns the settings of connections, for the audit store too.
+func (c PostgreSQLConfig) ConnectConfig() (*pgx.ConnConfig, error) {
+	dsn, err := c.dsn()
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		// pgx's text holds the connection string, the password masked; what is
+		// wrong stands behind the last colon.
+		text := err.Error()
+		return nil, sdk.Errorf(sdk.Invalid, "the connection settings are not right: %s", text[strings.LastIndex(text, ":")+1:])
+	}
+	cfg.ConnectTimeout = connectTimeout
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+	if c.SearchPath != "" {
+		cfg.RuntimeParams["search_path"] = c.SearchPath
+	}
+	if cfg.RuntimeParams["application_name"] == "" {
+		cfg.RuntimeParams["application_name"] = "flamingock"
+	}
+	return cfg, nil
+}
+
+func openPostgreSQL(ctx context.Context, c PostgreSQLConfig) (*Conn, error) {
+	cfg, err := c.ConnectConfig()
+	if err != nil {
+		return nil, err
+	}
+	s := c.settings()
+	db := &postgresql{cfg: cfg, role: c.Role, settings: s}
+	if err := db.ping(ctx); err != nil {
+		return nil, err
+	}
+	return &Conn{dialect: split.PostgreSQL, settings: s, db: db}, nil
+}
+
+// postgresql is one connection, made anew after it broke.
+type postgresql struct {
+	cfg      *pgx.ConnConfig
+	role     string
+	settings settings
+
+	mu   sync.Mutex
+	conn *pgx.Conn
+	// raised tells for which token of a scope the fence's row is known to be
+	// there; only on this connection's database, so it survives a reconnect.
+	raised map[string]int64
+}
+
+// with runs f with the connection.
+func (p *postgresql) with(ctx context.Context, f func(c *pgx.Conn) error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conn == nil || p.conn.IsClosed() {
+		c, err := pgx.ConnectConfig(ctx, p.cfg)
+		if err != nil {
+			return p.connectError(err)
+		}
+		if p.role != "" {
+			if _, err := c.Exec(ctx, "SET ROLE "+identifier(p.role)); err != nil {
+				_ = c.Close(ctx)
+				return p.failure("set role", err)
+			}
+		}
+		p.conn = c
+	}
+	return f(p.conn)
+}
+
+func (p *postgresql) connectError(err error) error {
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) {
+		return p.failure("connect to "+p.place(), pe)
+	}
+	// The library's text repeats user and database; what went wrong is last.
+	text := err.Error()
+	if i := strings.LastIndex(text, "failed to connect to"); i >= 0 {
+		if j := strings.Index(text[i:], "):"); j >= 0 {
+			text = strings.TrimSpace(text[i+j+2:])
+		}
+	}
+	return &sdk.Error{Code: sdk.Transient, Message: fmt.Sprintf("connect to %s: %s", p.place(), text), Part: whole, Err: err}
+}
+
+func (p *postgresql) place() string {
+	return fmt.Sprintf("postgresql at %s:%d/%s", p.cfg.Host, p.cfg.Port, p.cfg.Database)
+}
+
+// failure turns an error of the server into one with a code.
+func (p *postgresql) failure(what string, err error) error {
+	var pe *pgconn.PgError
+	if !errors.As(err, &pe) {
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			return &sdk.Error{Code: sdk.Cancelled, Message: what + ": cancelled", Part: whole, Err: err}
+		}
+		return &sdk.Error{Code: sdk.Transient, Message: fmt.Sprintf("%s: %v", what, err), Part: whole, Err: err}
+	}
+	if strings.Contains(pe.Message, fencedText) {
+		return fmt.Errorf("%s: %w", what, sdk.ErrFenced)
+	}
+	e := &sdk.Error{Code: pgCode(pe.Code), Message: what + ": " + pe.Message, TargetCode: pe.Code, Part: whole, Err: err}
+	if what == "" {
+		e.Message = pe.Message
+	}
+	for _, more := range []string{pe.Detail, pe.Hint} {
+		if more != "" {
+			e.Hint = strings.TrimSpace(e.Hint + " " + more)
+		}
+	}
+	return e
+}
+
+// pgCode classes an SQLSTATE (PostgreSQL documentation, appendix A).
+func pgCode(state string) sdk.Code {
+	switch state {
+	case "40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300", "25P03":
+		return sdk.Transient // serialization, deadlock, lock timeout, shutdown, too many connections, idle in transaction
+	case "57014":
+		return sdk.Cancelled
+	case "42501", "28000", "28P01":
+		return sdk.Permission
+	case "42P07", "42710", "42701", "23505", "42P04", "42P06", "42723":
+		return sdk.Conflict
+	case "42P01", "42703", "42704", "42883", "3D000", "3F000":
+		return sdk.NotFound
+	case "0A000", "25001":
+		return sdk.Unsupported
+	}
+	if strings.HasPrefix(state, "42") || strings.HasPrefix(state, "22") {
+		return sdk.Invalid
+	}
+	if strings.HasPrefix(state, "08") || strings.HasPrefix(state, "53") {
+		return sdk.Transient
+	}
+	return sdk.Internal
+}
+
+// fencedText is in the message of the error that a stale token raises.
+const fencedText = "flamingock: stale fencing token"
+
+// checkFence raises an error where the fence is higher, and keeps a later raise
+// waiting for this transaction.
+func (p *postgresql) checkFence() string {
+	return "SELECT CASE WHEN f.token > $2 THEN ('" + fencedText + ", the target has seen ' || f.token)::integer ELSE 0 END " +
+		"FROM (SELECT token FROM " + p.settings.fence + " WHERE scope = $1 FOR SHARE) f"
+}
+
+func (p *postgresql) tables() []string {
+	return []string{
+		"CREATE TABLE IF NOT EXISTS " + p.settings.fence + " (scope VARCHAR(255) NOT NULL PRIMARY KEY, token BIGINT NOT NULL)",
+		"CREATE TABLE IF NOT EXISTS " + p.settings.marker + " (scope VARCHAR(255) NOT NULL, change_id VARCHAR(255) NOT NULL, " +
+			"step INTEGER NOT NULL, part INTEGER NOT NULL, execution_id VARCHAR(255) NOT NULL, token BIGINT NOT NULL, " +
+			"rolled_back BOOLEAN NOT NULL, captured BYTEA, applied_at TIMESTAMPTZ NOT NULL DEFAULT CURRENT_TIMESTAMP, " +
+			"PRIMARY KEY (scope, change_id, step, part))",
+	}
+}
+
+// prepare makes sure, once for each token, that the tables and the fence's row
+// are there and that the fence is not higher.
+func (p *postgresql) prepare(ctx context.Context, c *pgx.Conn, f sdk.Fence) error {
+	if p.raised[f.Scope] == f.Token {
+		return nil
+	}
+	if err := p.raise(ctx, c, f); err != nil {
+		return err
+	}
+	if p.raised == nil {
+		p.raised = map[string]int64{}
+	}
+	p.raised[f.Scope] = f.Token
+	return nil
+}
+
+// raise raises the fence, waiting for transactions that have checked it.
+func (p *postgresql) raise(ctx context.Context, c *pgx.Conn, f sdk.Fence) error {
+	query := "INSERT INTO " + p.settings.fence + " AS f (scope, token) VALUES ($1, $2) " +
+		"ON CONFLICT (scope) DO UPDATE SET token = greatest(f.token, excluded.token) RETURNING token"
+	var token int64
+	err := c.QueryRow(ctx, query, f.Scope, f.Token).Scan(&token)
+	if isState(err, "42P01") { // no such table
+		if err = p.create(ctx, c); err == nil {
+			err = c.QueryRow(ctx, query, f.Scope, f.Token).Scan(&token)
+		}
+	}
+	if err != nil {
+		return p.failure("raise the fence", err)
+	}
+	if token > f.Token {
+		return fmt.Errorf("token %d, and the target has seen %d: %w", f.Token, token, sdk.ErrFenced)
+	}
+	return nil
+}
+
+// create makes the tables. Ten instances may do so at once; PostgreSQL then fails
+// some of them although they say IF NOT EXISTS, so they take turns.
+func (p *postgresql) create(ctx context.Context, c *pgx.Conn) error {
+	return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(704711923)"); err != nil {
+			return err
+		}
+		for _, q := range p.tables() {
+			if _, err := tx.Exec(ctx, q); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func isState(err error, state string) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && pe.Code == state
+}
+
+// pgTx gathers statements; they are sent when the transaction ends.
+type pgTx struct{ list []statement }
+
+func (t *pgTx) exec(_ context.Context, s statement) error {
+	t.list = append(t.list, s)
+	return nil
+}
+
+// transact implements database: everything is one round trip, and the server
+// stops at the first error.
+func (p *postgresql) transact(ctx context.Context, f sdk.Fence, fn func(ctx context.Context, tx transaction) ([]mark, error)) error {
+	tx := &pgTx{}
+	marks, err := fn(ctx, tx)
+	if err != nil {
+		return err // nothing was sent
+	}
+	return p.with(ctx, func(c *pgx.Conn) error {
+		if err := p.prepare(ctx, c, f); err != nil {
+			return err
+		}
+		b, first, err := p.batch(f, tx.list, marks)
+		if err != nil {
+			return err
+		}
+		n := b.Len()
+		results := c.SendBatch(ctx, b)
+		for i := range n {
+			if _, err = results.Exec(); err != nil {
+				err = p.batchError(err, i, n, first, tx.list)
+				break
+			}
+		}
+		cerr := results.Close()
+		switch {
+		case err == nil && cerr == nil:
+			return p.reset(ctx, c, tx.list)
+		case err == nil:
+			err = fmt.Errorf("%w: %w", sdk.ErrUnknownOutcome, cerr)
+		}
+		if !c.IsClosed() {
+			// The transaction is broken and has to be ended.
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
+			defer cancel()
+			if _, rerr := c.Exec(end, "ROLLBACK"); rerr != nil {
+				_ = c.Close(end)
+			}
+		}
+		return err
+	})
+}
+
+// batch is a whole transaction. first is the index of the first statement.
+func (p *postgresql) batch(f sdk.Fence, list []statement, marks []mark) (b *pgx.Batch, first int, err error) {
+	b = &pgx.Batch{}
+	b.Queue("BEGIN")
+	// The texts are made of numbers, so nothing has to be escaped.
+	b.Queue(fmt.Sprintf("SELECT set_config('lock_timeout', '%d', true), set_config('statement_timeout', '%d', true), "+
+		"set_config('idle_in_transaction_session_timeout', '%d', true)",
+		p.settings.lockTimeout.Milliseconds(), p.settings.statementTimeout.Milliseconds(), idleInTransaction.Milliseconds()))
+	b.Queue(p.checkFence(), f.Scope, f.Token)
+	first = b.Len()
+	for _, s := range list {
+		b.Queue(s.Text)
+	}
+	for _, m := range marks {
+		if m.clear {
+			b.Queue("DELETE FROM "+p.settings.marker+" WHERE scope = $1 AND change_id = $2 AND step = $3", f.Scope, m.changeID, m.step)
+			continue
+		}
+		captured, err := encode(m.captured)
+		if err != nil {
+			return nil, 0, err
+		}
+		b.Queue("INSERT INTO "+p.settings.marker+" (scope, change_id, step, part, execution_id, token, rolled_back, captured) "+
+			"VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (scope, change_id, step, part) DO UPDATE SET "+
+			"execution_id = excluded.execution_id, token = excluded.token, rolled_back = excluded.rolled_back, "+
+			"captured = excluded.captured, applied_at = CURRENT_TIMESTAMP",
+			f.Scope, m.changeID, m.step, m.part, m.executionID, f.Token, m.rolledBack, captured)
+	}
+	b.Queue("COMMIT")
+	return b, first, nil
+}
+
+// batchError says what went wrong at place i of n in a transaction.
+func (p *postgresql) batchError(err error, i, n, first int, list []statement) error {
+	var pe *pgconn.PgError
+	if !errors.As(err, &pe) {
+		// The connection is gone. All of it was sent, so the commit may have
+		// happened.
+		return fmt.Errorf("%w: %w", sdk.ErrUnknownOutcome, p.failure("lost the connection in a transaction", err))
+	}
+	switch at := i - first; {
+	case at >= 0 && at < len(list):
+		return p.statementError(pe, list[at])
+	case i == n-1:
+		return p.failure("commit", err)
+	case at < 0:
+		return p.failure("begin the transaction", err)
+	}
+	return p.failure("write the marker", err)
+}
+
+// statementError places an error of the server in the script.
+func (p *postgresql) statementError(pe *pgconn.PgError, s statement) error {
+	failed := p.failure("", pe)
+	var e *sdk.Error
+	if !errors.As(failed, &e) {
+		return failed
+	}
+	e.Part, e.File, e.Excerpt = s.index, s.file, excerpt(s.Text)
+	e.Line, e.Column = s.Line, s.Column
+	if pe.Position > 0 {
+		e.Line, e.Column = s.at(int(pe.Position) - 1)
+	}
+	return e
+}
+
+// reset puts back settings that statements changed for the whole session.
+func (p *postgresql) reset(ctx context.Context, c *pgx.Conn, list []statement) error {
+	for _, s := range list {
+		if strings.HasPrefix(s.Keyword, "SET") {
+			query := "RESET ALL"
+			if p.role != "" {
+				query += "; SET ROLE " + identifier(p.role)
+			}
+			if _, err := c.Exec(ctx, query, pgx.QueryExecModeSimpleProtocol); err != nil {
+				_ = c.Close(ctx) // the next use makes a new one
+			}
+			break
+		}
+	}
+	return nil
+}
+
+// markers implements database.
+func (p *postgresql) markers(ctx context.Context, f sdk.Fence, changeIDs []string) ([]markerRow, error) {
+	var out []markerRow
+	err := p.with(ctx, func(c *pgx.Conn) error {
+		if err := p.raise(ctx, c, f); err != nil {
+			return err
+		}
+		rows, err := c.Query(ctx, "SELECT change_id, execution_id, step, part, token, rolled_back, captured FROM "+p.settings.marker+
+			" WHERE scope = $1 AND change_id = ANY($2::text[]) ORDER BY change_id, step, part", f.Scope, changeIDs)
+		if err != nil {
+			return p.failure("read the markers", err)
+		}
+		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (markerRow, error) {
+			var m markerRow
+			err := row.Scan(&m.changeID, &m.executionID, &m.step, &m.part, &m.token, &m.rolledBack, &m.captured)
+			return m, err
+		})
+		if err != nil {
+			return p.failure("read the markers", err)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// check implements database.
+func (p *postgresql) check(ctx context.Context, f sdk.Fence) error {
+	return p.with(ctx, func(c *pgx.Conn) error { return p.raise(ctx, c, f) })
+}
+
+// exec implements database.
+func (p *postgresql) exec(ctx context.Context, s statement) error {
+	return p.with(ctx, func(c *pgx.Conn) error {
+		_, err := c.Exec(ctx, s.Text)
+		if err == nil {
+			return p.reset(ctx, c, []statement{s})
+		}
+		var pe *pgconn.PgError
+		if errors.As(err, &pe) {
+			return p.statementError(pe, s)
+		}
+		return fmt.Errorf("%w: %w", sdk.ErrUnknownOutcome, p.failure("lost the connection in "+s.Keyword, err))
+	})
+}
+
+// truth implements database.
+func (p *postgresql) truth(ctx context.Context, query string) (bool, error) {
+	var ok bool
+	err := p.with(ctx, func(c *pgx.Conn) error {
+		// The query only looks; the server holds it to that.
+		tx, err := c.BeginTx(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly})
+		if err != nil {
+			return p.failure("ask", err)
+		}
+		defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // it only looked
+		rows, err := tx.Query(ctx, query)
+		if err != nil {
+			return p.failure("ask", err)
+		}
+		defer rows.Close()
+		if rows.Next() {
+			values, err := rows.Values()
+			if err != nil {
+				return p.failure("ask", err)
+			}
+			if len(values) > 0 {
+				ok = isTrue(values[0])
+			}
+		}
+		rows.Close()
+		if err := rows.Err(); err != nil {
+			return p.failure("ask", err)
+		}
+		return nil
+	})
+	return ok, err
+}
+
+// ping implements database.
+func (p *postgresql) ping(ctx context.Context) error {
+	return p.with(ctx, func(c *pgx.Conn) error {
+		if err := c.Ping(ctx); err != nil {
+			return p.failure("ping", err)
+		}
+		return nil
+	})
+}
+
+// close implements database.
+func (p *postgresql) close(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conn == nil {
+		return nil
+	}
+	return p.conn.Close(ctx)
+}

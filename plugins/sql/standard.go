@@ -1,0 +1,337 @@
+package sql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/flamingock/flamingock-go/plugin/sdk"
+)
+
+// standard is a database behind database/sql, with one connection that changes
+// use and another one for looking.
+type standard struct {
+	db       *sql.DB
+	settings settings
+	flavour  flavour
+
+	mu     sync.Mutex
+	conn   *sql.Conn
+	raised map[string]int64
+}
+
+// flavour is what differs between the databases behind database/sql.
+type flavour interface {
+	place() string
+	// session are statements that a new connection begins with.
+	session() []string
+	// begin starts a transaction; writeFirst tells that a read in it locks
+	// nothing, so that the fence has to be written to be locked.
+	begin() (statement string, writeFirst bool)
+	tables() []string
+	lockFence() string
+	raise() string
+	mark() string
+	// failure gives an error of the server a code; gone tells that the
+	// connection is lost, and missing that a table is not there.
+	failure(err error) (e *sdk.Error, gone, missing bool)
+}
+
+// with runs f with the connection that changes use.
+func (d *standard) with(ctx context.Context, f func(c *sql.Conn) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.conn == nil {
+		c, err := d.db.Conn(ctx)
+		if err != nil {
+			return d.errorf("connect to "+d.flavour.place(), err)
+		}
+		for _, q := range d.flavour.session() {
+			if _, err := c.ExecContext(ctx, q); err != nil {
+				_ = c.Close()
+				return d.errorf("set up the session", err)
+			}
+		}
+		d.conn = c
+	}
+	return f(d.conn)
+}
+
+// drop gives the connection up; the next use makes a new one.
+func (d *standard) drop() {
+	if d.conn != nil {
+		// The connection must not go back to the pool with what is open in it.
+		_ = d.conn.Raw(func(any) error { return errBroken })
+		_ = d.conn.Close()
+		d.conn = nil
+	}
+}
+
+// errBroken makes database/sql throw a connection away.
+var errBroken = errors.New("the connection is given up")
+
+func (d *standard) errorf(what string, err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return &sdk.Error{Code: sdk.Cancelled, Message: what + ": cancelled", Part: whole, Err: err}
+	}
+	e, _, _ := d.flavour.failure(err)
+	e.Message = what + ": " + e.Message
+	return e
+}
+
+// raise raises the fence with q, a connection or a transaction on it.
+func (d *standard) raise(ctx context.Context, c *sql.Conn, f sdk.Fence) error {
+	_, err := c.ExecContext(ctx, d.flavour.raise(), f.Scope, f.Token)
+	if err != nil {
+		if _, _, missing := d.flavour.failure(err); missing {
+			for _, q := range d.flavour.tables() {
+				if _, err := c.ExecContext(ctx, q); err != nil {
+					return d.errorf("create the tables of fence and markers", err)
+				}
+			}
+			_, err = c.ExecContext(ctx, d.flavour.raise(), f.Scope, f.Token)
+		}
+	}
+	if err != nil {
+		return d.errorf("raise the fence", err)
+	}
+	var token int64
+	if err := c.QueryRowContext(ctx, "SELECT token FROM "+d.settings.fence+" WHERE scope = ?", f.Scope).Scan(&token); err != nil {
+		return d.errorf("read the fence", err)
+	}
+	return fenced(f, token)
+}
+
+func fenced(f sdk.Fence, token int64) error {
+	if token > f.Token {
+		return fmt.Errorf("token %d, and the target has seen %d: %w", f.Token, token, sdk.ErrFenced)
+	}
+	return nil
+}
+
+// stdTx runs statements as they come.
+type stdTx struct {
+	d *standard
+	c *sql.Conn
+}
+
+func (t *stdTx) exec(ctx context.Context, s statement) error {
+	if _, err := t.c.ExecContext(ctx, s.Text); err != nil {
+		return t.d.statementError(err, s)
+	}
+	return nil
+}
+
+// statementError places an error in the script.
+func (d *standard) statementError(err error, s statement) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return &sdk.Error{Code: sdk.Cancelled, Message: "cancelled", Part: s.index, File: s.file, Line: s.Line, Column: s.Column, Excerpt: excerpt(s.Text), Err: err}
+	}
+	e, _, _ := d.flavour.failure(err)
+	e.Part, e.File, e.Line, e.Column, e.Excerpt = s.index, s.file, s.Line, s.Column, excerpt(s.Text)
+	return e
+}
+
+// transact implements database.
+func (d *standard) transact(ctx context.Context, f sdk.Fence, fn func(ctx context.Context, tx transaction) ([]mark, error)) error {
+	return d.with(ctx, func(c *sql.Conn) error {
+		if d.raised[f.Scope] != f.Token {
+			if err := d.raise(ctx, c, f); err != nil {
+				return err
+			}
+			if d.raised == nil {
+				d.raised = map[string]int64{}
+			}
+			d.raised[f.Scope] = f.Token
+		}
+		begin, _ := d.flavour.begin()
+		if _, err := c.ExecContext(ctx, begin); err != nil {
+			return d.errorf("begin the transaction", err)
+		}
+		err := d.inside(ctx, c, f, fn)
+		if err == nil {
+			_, err = c.ExecContext(ctx, "COMMIT")
+			if err == nil {
+				return nil
+			}
+			if _, gone, _ := d.flavour.failure(err); gone || ctx.Err() != nil {
+				d.drop()
+				return fmt.Errorf("%w: %w", sdk.ErrUnknownOutcome, d.errorf("commit", err))
+			}
+			err = d.errorf("commit", err)
+		}
+		// Whatever the caller's context says, the transaction has to end; where
+		// it cannot, the connection ends, and the transaction with it.
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
+		defer cancel()
+		if _, rerr := c.ExecContext(end, "ROLLBACK"); rerr != nil {
+			d.drop()
+		}
+		return err
+	})
+}
+
+// inside does what stands between BEGIN and COMMIT.
+func (d *standard) inside(ctx context.Context, c *sql.Conn, f sdk.Fence, fn func(ctx context.Context, tx transaction) ([]mark, error)) error {
+	if _, writeFirst := d.flavour.begin(); writeFirst {
+		if _, err := c.ExecContext(ctx, d.flavour.raise(), f.Scope, f.Token); err != nil {
+			return d.errorf("lock the fence", err)
+		}
+	}
+	var token int64
+	if err := c.QueryRowContext(ctx, d.flavour.lockFence(), f.Scope).Scan(&token); err != nil {
+		return d.errorf("check the fence", err)
+	}
+	if err := fenced(f, token); err != nil {
+		return err
+	}
+	marks, err := fn(ctx, &stdTx{d, c})
+	if err != nil {
+		return err
+	}
+	for _, m := range marks {
+		if m.clear {
+			_, err = c.ExecContext(ctx, "DELETE FROM "+d.settings.marker+" WHERE scope = ? AND change_id = ? AND step = ?", f.Scope, m.changeID, m.step)
+		} else {
+			var captured []byte
+			if captured, err = encode(m.captured); err == nil {
+				_, err = c.ExecContext(ctx, d.flavour.mark(), f.Scope, m.changeID, m.step, m.part, m.executionID, f.Token, m.rolledBack, captured)
+			}
+		}
+		if err != nil {
+			return d.errorf("write the marker", err)
+		}
+	}
+	return nil
+}
+
+// markers implements database.
+func (d *standard) markers(ctx context.Context, f sdk.Fence, changeIDs []string) ([]markerRow, error) {
+	var out []markerRow
+	err := d.with(ctx, func(c *sql.Conn) error {
+		if err := d.raise(ctx, c, f); err != nil {
+			return err
+		}
+		for _, id := range changeIDs {
+			rows, err := c.QueryContext(ctx, "SELECT change_id, execution_id, step, part, token, rolled_back, captured FROM "+d.settings.marker+
+				" WHERE scope = ? AND change_id = ? ORDER BY step, part", f.Scope, id)
+			if err != nil {
+				return d.errorf("read the markers", err)
+			}
+			for rows.Next() {
+				var m markerRow
+				if err := rows.Scan(&m.changeID, &m.executionID, &m.step, &m.part, &m.token, &m.rolledBack, &m.captured); err != nil {
+					_ = rows.Close()
+					return d.errorf("read the markers", err)
+				}
+				out = append(out, m)
+			}
+			if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+				return d.errorf("read the markers", err)
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// check implements database.
+func (d *standard) check(ctx context.Context, f sdk.Fence) error {
+	return d.with(ctx, func(c *sql.Conn) error { return d.raise(ctx, c, f) })
+}
+
+// exec implements database.
+func (d *standard) exec(ctx context.Context, s statement) error {
+	return d.with(ctx, func(c *sql.Conn) error {
+		_, err := c.ExecContext(ctx, s.Text)
+		if err == nil {
+			return nil
+		}
+		if _, gone, _ := d.flavour.failure(err); gone {
+			d.drop()
+			return fmt.Errorf("%w: %w", sdk.ErrUnknownOutcome, d.statementError(err, s))
+		}
+		return d.statementError(err, s)
+	})
+}
+
+// truth implements database. What the query changed, if it did, is rolled back.
+func (d *standard) truth(ctx context.Context, query string) (bool, error) {
+	ok := false
+	err := d.with(ctx, func(c *sql.Conn) error {
+		tx, err := c.BeginTx(ctx, nil)
+		if err != nil {
+			return d.errorf("ask", err)
+		}
+		defer tx.Rollback() //nolint:errcheck // it only looked
+		rows, err := tx.QueryContext(ctx, query)
+		if err != nil {
+			return d.errorf("ask", err)
+		}
+		defer rows.Close() //nolint:errcheck // rows.Err says what went wrong
+		columns, err := rows.Columns()
+		if err != nil {
+			return d.errorf("ask", err)
+		}
+		if rows.Next() && len(columns) > 0 {
+			values := make([]any, len(columns))
+			into := make([]any, len(columns))
+			for i := range values {
+				into[i] = &values[i]
+			}
+			if err := rows.Scan(into...); err != nil {
+				return d.errorf("ask", err)
+			}
+			ok = isTrue(values[0])
+		}
+		if err := rows.Err(); err != nil {
+			return d.errorf("ask", err)
+		}
+		return nil
+	})
+	return ok, err
+}
+
+// ping implements database.
+func (d *standard) ping(ctx context.Context) error {
+	return d.with(ctx, func(c *sql.Conn) error {
+		if err := c.PingContext(ctx); err != nil {
+			d.drop()
+			return d.errorf("ping", err)
+		}
+		return nil
+	})
+}
+
+// close implements database.
+func (d *standard) close(context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.conn != nil {
+		_ = d.conn.Close()
+		d.conn = nil
+	}
+	return d.db.Close()
+}
+
+// tablesFor are the tables of fence and markers in types that a database has.
+func tablesFor(s settings, text, blob, stamp string) []string {
+	return []string{
+		"CREATE TABLE IF NOT EXISTS " + s.fence + " (scope " + text + " NOT NULL PRIMARY KEY, token BIGINT NOT NULL)",
+		"CREATE TABLE IF NOT EXISTS " + s.marker + " (scope " + text + " NOT NULL, change_id " + text + " NOT NULL, " +
+			"step INTEGER NOT NULL, part INTEGER NOT NULL, execution_id " + text + " NOT NULL, token BIGINT NOT NULL, " +
+			"rolled_back BOOLEAN NOT NULL, captured " + blob + ", applied_at " + stamp + " NOT NULL DEFAULT CURRENT_TIMESTAMP, " +
+			"PRIMARY KEY (scope, change_id, step, part))",
+	}
+}
+
+// redactPassword takes a password out of a text of a driver.
+func redactPassword(text, password string) string {
+	if password == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, password, "***")
+}

@@ -1,0 +1,5 @@
+package sql
+
+import "github.com/flamingock/flamingock-go/plugin/sdk"
+
+func stores() []sdk.StoreDriver { return nil }
