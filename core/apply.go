@@ -81,7 +81,7 @@ func (e *Engine) apply(ctx context.Context, opts ApplyOptions) (*run.Report, err
 
 	o := e.options(store)
 	o.Graph, o.Known, o.Tag = p.graph, p.known, opts.Tag
-	if print.ok {
+	if print.ok && !e.outside(p) {
 		o.Fingerprint = print.value
 	}
 	if len(pending) == 0 && opts.Tag == "" {

@@ -7,7 +7,7 @@
 //		Service: "orders",
 //		Stages:  []core.Stage{{Name: "schema", FS: files, Dir: "changes"}},
 //		Targets: []core.Target{{ID: "user-db", Type: "postgresql", Values: map[string]any{"url": "${env:DATABASE_URL}"}}},
-//		Plugins: []run.Plugin{host.InProcess(sql.New())},
+//		Plugins: []run.Plugin{host.InProcess(sql.New(), host.Options{})},
 //	})
 //	defer engine.Close(ctx)
 //	report, err := engine.Apply(ctx)

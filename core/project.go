@@ -32,6 +32,26 @@ type project struct {
 	warnings diag.Diagnostics
 }
 
+// outside tells whether a change has attached a file from outside the stages'
+// folders, which the fingerprint does not cover.
+func (e *Engine) outside(p *project) bool {
+	var dirs []string
+	for _, s := range e.cfg.Stages {
+		if s.Dir != "" || s.FS != nil {
+			_, dir, _ := e.stageFS(s)
+			dirs = append(dirs, dir)
+		}
+	}
+	for _, c := range p.changes() {
+		for _, name := range c.Attached() {
+			if !slices.ContainsFunc(dirs, func(d string) bool { return d == "." || strings.HasPrefix(name, d+"/") }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // changes returns all changes in the order in which they run.
 func (p *project) changes() []*change.Change {
 	var out []*change.Change
@@ -101,6 +121,10 @@ func (e *Engine) readStage(s Stage) ([]*change.Change, diag.Diagnostics) {
 	if s.Dir != "" || s.FS != nil {
 		fsys, dir, opts := e.stageFS(s)
 		changes, problems = change.Load(fsys, dir, s.Name, opts)
+		if len(s.Changes) > 0 {
+			// A stage of Go changes needs no file.
+			problems = slices.DeleteFunc(problems, func(d diag.Diagnostic) bool { return d.Code == "empty-stage" })
+		}
 	}
 	for _, g := range s.Changes {
 		c, found := change.FromFunc(change.FuncSpec{

@@ -52,14 +52,24 @@ func smaller(a, b string) bool {
 }
 
 // Duplicates reports ids that more than one change of a project has, whatever
-// their stages.
+// their stages. Ids that differ in capitals alone count as one: some databases
+// compare texts so, and would take the entries of one for the other's.
 func Duplicates(all []*Change) diag.Diagnostics {
 	first := make(map[string]*Change, len(all))
 	var problems diag.Diagnostics
 	for _, c := range all {
-		other, taken := first[c.ID]
+		key := strings.ToLower(c.ID)
+		other, taken := first[key]
 		if !taken {
-			first[c.ID] = c
+			first[key] = c
+			continue
+		}
+		if other.ID != c.ID {
+			problems = append(problems, diag.Diagnostic{
+				Position: c.At("id"), Code: "duplicate-id", Change: c.ID,
+				Summary: fmt.Sprintf("the ids %q and %q, at %s, differ in capitals alone", c.ID, other.ID, other.At("id")),
+				Fix:     "give one of them another id: some databases cannot tell them apart",
+			})
 			continue
 		}
 		problems = append(problems, diag.Diagnostic{

@@ -115,6 +115,9 @@ func (s *source) explain(problem string, f *finding) {
 			return
 		}
 	}
+	if strings.Contains(problem, "tab character") && f.line < s.lines() && !strings.Contains(s.line(f.line), "\t") {
+		f.line++ // nothing but white space stands there
+	}
 	line := s.line(f.line)
 	f.column = firstColumn(line)
 	if i := strings.IndexByte(line, '\t'); i >= 0 && strings.TrimLeft(line[:i], " -?:") == "" {

@@ -115,6 +115,7 @@ func (r *runner) withdraw(c *chain, items []*item, why string) {
 // failed notes and returns the error of a failed change.
 func (r *runner) failed(it *item, s Status, err, rollbackErr error) error {
 	c := it.change
+	err, rollbackErr = placed(c, err), placed(c, rollbackErr)
 	ce := &ChangeError{
 		ChangeID: c.ID, Stage: c.Stage, Target: c.Target, Position: c.Position,
 		Status: s, Err: err, RollbackErr: rollbackErr,
@@ -122,6 +123,31 @@ func (r *runner) failed(it *item, s Status, err, rollbackErr error) error {
 	r.setStatus(c, s, it.decision.Why, 0, err)
 	r.observe(ChangeEnded{Stage: c.Stage, ChangeID: c.ID, Target: c.Target, Status: s, Err: ce})
 	return ce
+}
+
+// placed turns a place inside a payload's text into one in the change's file.
+func placed(c *change.Change, err error) error {
+	var te *TargetError
+	if !errors.As(err, &te) || te.Line == 0 || te.File != "" || te.Step < 0 || te.Step >= len(c.Steps) {
+		return err
+	}
+	p := c.Steps[te.Step].Apply
+	if te.Rollback {
+		p = c.Steps[te.Step].Rollback
+	}
+	if p == nil {
+		return err
+	}
+	at := p.At(te.Pointer, te.Line, te.Column)
+	if at.Line == 0 {
+		return err
+	}
+	moved := *te
+	moved.File, moved.Line, moved.Column = at.File, at.Line, at.Column
+	if err == error(te) {
+		return &moved
+	}
+	return err
 }
 
 // observer hears of the works of one Execute. Its methods run in the goroutine

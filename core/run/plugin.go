@@ -290,6 +290,11 @@ type TargetError struct {
 	// Step and Part are where it happened; Part is -1 for the step as a whole.
 	Step int `json:"step"`
 	Part int `json:"part"`
+	// Pointer is the JSON pointer of the text in the payload that Line and
+	// Column are in, where File is empty. Rollback tells that it is the
+	// rollback's payload.
+	Pointer  string `json:"-"`
+	Rollback bool   `json:"-"`
 	// File, Line and Column are the place in a script, where known.
 	File   string `json:"file,omitempty"`
 	Line   int    `json:"line,omitempty"`

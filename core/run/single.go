@@ -170,5 +170,6 @@ func (r *runner) takeBack(ctx context.Context, c *chain, it *item, undo bool) (*
 	e.Error = r.errorTrace(res.Err)
 	c.add(e)
 	it.newest = e
+	res.Err.Rollback = true
 	return res.Err, nil
 }

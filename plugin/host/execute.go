@@ -232,14 +232,14 @@ func (e *execution) startMore(ctx context.Context) bool {
 func (e *execution) handle(ctx context.Context, said *pluginv1.ExecuteResponse) bool {
 	switch ev := said.GetEvent().(type) {
 	case *pluginv1.ExecuteResponse_Begun:
-		if work, ok := e.current(ctx, said, "a begin"); ok && !e.states[work].begun {
+		if work, ok := e.underWay(ctx, said, "a begin"); ok && !e.states[work].begun {
 			e.states[work].begun = true
 			e.obs.Begun(work)
 		}
 	case *pluginv1.ExecuteResponse_Checkpoint:
 		return e.checkpoint(ctx, said, ev.Checkpoint)
 	case *pluginv1.ExecuteResponse_Progress:
-		if work, ok := e.current(ctx, said, "progress"); ok {
+		if work, ok := e.underWay(ctx, said, "progress"); ok {
 			e.progress(ctx, work, ev.Progress)
 		}
 	case *pluginv1.ExecuteResponse_Done:
@@ -253,8 +253,20 @@ func (e *execution) handle(ctx context.Context, said *pluginv1.ExecuteResponse) 
 	return true
 }
 
-// current returns the work that said speaks of, which must be the one under way:
-// a plugin works on one after another.
+// underWay is current for what a plugin may say only of a work that it has begun,
+// which it must not after an earlier one failed.
+func (e *execution) underWay(ctx context.Context, said *pluginv1.ExecuteResponse, what string) (int, bool) {
+	work, ok := e.current(ctx, said, what)
+	if ok && e.failed {
+		e.states[work].begun = true
+		e.offend(ctx, "%s of change %q, which must not begin after an earlier one failed", what, e.works[work].ChangeID)
+		return 0, false
+	}
+	return work, ok
+}
+
+// current returns the work that said speaks of, which must be the next to end: a
+// plugin works on one after another.
 func (e *execution) current(ctx context.Context, said *pluginv1.ExecuteResponse, what string) (int, bool) {
 	seq := said.GetSequence()
 	if e.next < e.started && seq == uint32(e.next) {
@@ -307,7 +319,7 @@ func (e *execution) checkpoint(ctx context.Context, said *pluginv1.ExecuteRespon
 
 // record returns why c is refused; "" where it is durable.
 func (e *execution) record(ctx context.Context, said *pluginv1.ExecuteResponse, c *pluginv1.CheckpointEvent) string {
-	work, ok := e.current(ctx, said, "a checkpoint")
+	work, ok := e.underWay(ctx, said, "a checkpoint")
 	if !ok {
 		return e.offence
 	}

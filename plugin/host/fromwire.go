@@ -29,6 +29,7 @@ func (s *session) targetError(f *pluginv1.Failure) *run.TargetError {
 		File:       s.text(f.GetFile(), wordBytes),
 		Line:       max(int(f.GetLine()), 0),
 		Column:     max(int(f.GetColumn()), 0),
+		Pointer:    s.text(f.GetPath(), excerptBytes),
 		Excerpt:    s.text(f.GetExcerpt(), excerptBytes),
 		TargetCode: s.text(f.GetTargetCode(), wordBytes),
 		Hint:       s.text(f.GetHint(), messageBytes),

@@ -1,3 +1,5 @@
+//go:build unix
+
 package host_test
 
 import (
@@ -8,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -325,6 +328,41 @@ func TestNoSocketIsLeftBehind(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(tmp, "flamingock-*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %q, %v", left, err)
+	}
+}
+
+// TestNothingLeaks runs alone, as it counts what the whole process has.
+func TestNothingLeaks(t *testing.T) { //nolint:paralleltest // see above
+	path := install(t, "bad")
+	cycle := func(works ...run.Work) {
+		p := host.Open(host.Options{Path: path})
+		if err := openTarget(t, p).Execute(t.Context(), works, &notes{}); (err != nil) != (works[0].Template == "exit") {
+			t.Error(err)
+		}
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		p = host.OpenInMemory(host.Options{}, newInstance().Register)
+		openTarget(t, p)
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	files := func() int {
+		open, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			return 0 // not Linux
+		}
+		return len(open)
+	}
+	cycle(work("a", "ok")) // what is made once
+	goroutines, descriptors := runtime.NumGoroutine(), files()
+	for range 5 {
+		cycle(work("a", "ok"))
+		cycle(work("a", "exit"))
+	}
+	if !hosttest.Wait(5*time.Second, func() bool { return runtime.NumGoroutine() <= goroutines && files() <= descriptors }) {
+		t.Errorf("%d goroutines and %d files, %d and %d before", runtime.NumGoroutine(), files(), goroutines, descriptors)
 	}
 }
 

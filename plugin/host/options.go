@@ -30,7 +30,8 @@ type Options struct {
 	// "plugin". Defaults to discarding them.
 	Logger *slog.Logger
 	// Redact masks secrets in whatever the plugin says, before it reaches a log
-	// or an error. Defaults to masking nothing.
+	// or an error. It is called from several goroutines. Defaults to masking
+	// nothing.
 	Redact func(string) string
 	// HostVersion is told to the plugin, for its logs.
 	HostVersion string

@@ -37,6 +37,9 @@ type Error struct {
 	// Part is the part of the step; 0 is the first, so set it to -1 where the
 	// step has no parts.
 	Part int
+	// Path is the JSON pointer of the text in the payload that Line and Column
+	// are in, where File is empty.
+	Path string
 	// File, Line and Column are the place in a script, where known.
 	File         string
 	Line, Column int

@@ -72,6 +72,6 @@ func failureOf(err error, step int) *pluginv1.Failure {
 	f.Message = strings.Replace(f.Message, e.Error(), message, 1)
 	f.Part = int32(max(e.Part, -1))
 	f.File, f.Line, f.Column = e.File, int32(e.Line), int32(e.Column)
-	f.Excerpt, f.TargetCode, f.Hint = e.Excerpt, e.TargetCode, e.Hint
+	f.Path, f.Excerpt, f.TargetCode, f.Hint = e.Path, e.Excerpt, e.TargetCode, e.Hint
 	return f
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	grpcmetadata "google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/flamingock/flamingock-go/plugin/proto/pluginv1"
@@ -134,7 +135,7 @@ func (s *fakeStream) Recv() (*pluginv1.ExecuteRequest, error) {
 
 func (s *fakeStream) Send(r *pluginv1.ExecuteResponse) error {
 	if err := s.ctx.Err(); err != nil {
-		return err
+		return status.FromContextError(err).Err()
 	}
 	s.talk.mu.Lock()
 	defer s.talk.mu.Unlock()

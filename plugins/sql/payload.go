@@ -80,8 +80,9 @@ type statement struct {
 	split.Statement
 	// index counts from 0 in the script.
 	index int
-	// file is the attached file that the script is in; "" for the payload.
-	file string
+	// file is the attached file that the script is in; "" for the payload, where
+	// pointer says in which text of it.
+	file, pointer string
 }
 
 // script finds the text for a dialect, with the JSON pointer of its place.
@@ -126,7 +127,7 @@ func (p *Payload) statements(d split.Dialect, cfg Configuration, file func(strin
 	}
 	out := make([]statement, len(list))
 	for i, s := range list {
-		out[i] = statement{Statement: s, index: i, file: name}
+		out[i] = statement{Statement: s, index: i, file: name, pointer: pointer}
 	}
 	return out, pointer, nil
 }

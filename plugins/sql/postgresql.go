@@ -386,7 +386,7 @@ func (p *postgresql) statementError(pe *pgconn.PgError, s statement) error {
 	if !errors.As(failed, &e) {
 		return failed
 	}
-	e.Part, e.File, e.Excerpt = s.index, s.file, excerpt(s.Text)
+	e.Part, e.File, e.Path, e.Excerpt = s.index, s.file, s.pointer, excerpt(s.Text)
 	e.Line, e.Column = s.Line, s.Column
 	if pe.Position > 0 {
 		e.Line, e.Column = s.at(int(pe.Position) - 1)

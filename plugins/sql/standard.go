@@ -131,7 +131,7 @@ func (d *standard) statementError(err error, s statement) error {
 		return &sdk.Error{Code: sdk.Cancelled, Message: "cancelled", Part: s.index, File: s.file, Line: s.Line, Column: s.Column, Excerpt: excerpt(s.Text), Err: err}
 	}
 	e, _, _ := d.flavour.failure(err)
-	e.Part, e.File, e.Line, e.Column, e.Excerpt = s.index, s.file, s.Line, s.Column, excerpt(s.Text)
+	e.Part, e.File, e.Path, e.Line, e.Column, e.Excerpt = s.index, s.file, s.pointer, s.Line, s.Column, excerpt(s.Text)
 	return e
 }
 

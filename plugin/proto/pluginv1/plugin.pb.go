@@ -3041,7 +3041,10 @@ type Failure struct {
 	// target_code is the target's own code.
 	TargetCode string `protobuf:"bytes,9,opt,name=target_code,json=targetCode,proto3" json:"target_code,omitempty"`
 	// hint is what the target or the plugin advises.
-	Hint          string `protobuf:"bytes,10,opt,name=hint,proto3" json:"hint,omitempty"`
+	Hint string `protobuf:"bytes,10,opt,name=hint,proto3" json:"hint,omitempty"`
+	// path is a JSON pointer into the payload: the text that line and column
+	// are in, where file is empty.
+	Path          string `protobuf:"bytes,11,opt,name=path,proto3" json:"path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3142,6 +3145,13 @@ func (x *Failure) GetTargetCode() string {
 func (x *Failure) GetHint() string {
 	if x != nil {
 		return x.Hint
+	}
+	return ""
+}
+
+func (x *Failure) GetPath() string {
+	if x != nil {
+		return x.Path
 	}
 	return ""
 }
@@ -5223,7 +5233,7 @@ const file_flamingock_plugin_v1_plugin_proto_rawDesc = "" +
 	"step_clean\x18\a \x01(\bR\tstepClean\x1a;\n" +
 	"\rCapturedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x05R\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\x8a\x02\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\x9e\x02\n" +
 	"\aFailure\x12.\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x1a.flamingock.plugin.v1.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
@@ -5236,7 +5246,8 @@ const file_flamingock_plugin_v1_plugin_proto_rawDesc = "" +
 	"\vtarget_code\x18\t \x01(\tR\n" +
 	"targetCode\x12\x12\n" +
 	"\x04hint\x18\n" +
-	" \x01(\tR\x04hint\"f\n" +
+	" \x01(\tR\x04hint\x12\x12\n" +
+	"\x04path\x18\v \x01(\tR\x04path\"f\n" +
 	"\x10OpenStoreRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06driver\x18\x02 \x01(\tR\x06driver\x12\x16\n" +

@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package hosttest is a plugin that does what its tests ask of it, also what no
 // plugin should. It speaks the protocol without the SDK, so that it can break it.
 //

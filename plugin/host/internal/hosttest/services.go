@@ -1,3 +1,5 @@
+//go:build unix
+
 package hosttest
 
 import (
@@ -27,6 +29,8 @@ type Instance struct {
 	Name string
 	// Metadata replaces what Metadata returns.
 	Metadata string
+	// Execute, where not nil, replaces what Execute does.
+	Execute func(stream grpc.BidiStreamingServer[pluginv1.ExecuteRequest, pluginv1.ExecuteResponse]) error
 
 	childPID       int
 	ignoreShutdown bool

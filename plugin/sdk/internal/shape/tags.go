@@ -198,10 +198,7 @@ func tagNames(tag string) ([]string, error) {
 // Closest returns the one of the words that name may be a misspelling of; "" where
 // none is close.
 func Closest(name string, words []string) string {
-	best, limit := "", 2
-	if len(name) < 4 {
-		limit = 1
-	}
+	best, limit := "", min(2, len(name)/2) // of a short name little is left to recognize
 	for _, w := range words {
 		if d := distance(strings.ToLower(name), strings.ToLower(w)); d <= limit {
 			best, limit = w, d-1

@@ -1,0 +1,323 @@
+package sdktest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/flamingock/flamingock-go/plugin/proto/pluginv1"
+)
+
+// executeRules are about the conversation while a change is made.
+func executeRules() []Rule {
+	slow := func(b *Bench) bool { return b.c.Slow != nil }
+	plain := func(b *Bench) bool { return !b.c.Transactional }
+	return []Rule{
+		{"a slow work shows that it is alive", slow, showsThatItIsAlive},
+		{"a work that is stopped ends within a second", slow, stopEndsWork},
+		{"a work ends with its lease", slow, leaseEndsWork},
+		{"a lease can be extended", slow, leaseIsExtended},
+		{"a work whose conversation is gone lets go of its target", func(b *Bench) bool { return slow(b) && b.c.Transactional }, goneLetsGo},
+		{"stop after the step lets the step end", func(b *Bench) bool { return plain(b) && len(b.c.Steps) > 1 }, stopAfterStep},
+		{"a refused checkpoint ends the work", plain, refusalEndsWork},
+		{"after a failure nothing more is begun", always, failureSkipsTheRest},
+		{"works are done one after another", func(b *Bench) bool { return b.c.Repeatable }, worksInOrder},
+	}
+}
+
+// slowly begins the slow step and returns once it is under way.
+func slowly(ctx context.Context, b *Bench, lease time.Duration) (k *talk, err error) {
+	handle, err := b.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if k, err = b.talk(ctx); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			k.cancel()
+		}
+	}()
+	if err := k.start(0, handle, b.workOf(*b.c.Slow), lease); err != nil {
+		return nil, err
+	}
+	for {
+		e, err := k.next(patience)
+		if err != nil {
+			return nil, err
+		}
+		switch ev := e.GetEvent().(type) {
+		case *pluginv1.ExecuteResponse_Begun:
+			if b.c.Transactional {
+				return k, nil
+			}
+		case *pluginv1.ExecuteResponse_Checkpoint:
+			if err := k.answer(ev.Checkpoint, false); err != nil {
+				return nil, err
+			}
+			if ev.Checkpoint.GetKind() == started {
+				return k, nil
+			}
+		case *pluginv1.ExecuteResponse_Done:
+			return nil, fmt.Errorf("the slow step ended at once: %s", failureText(ev.Done.GetFailure()))
+		}
+	}
+}
+
+// ends waits for the end of a work that was told to end, and returns an error
+// where it is not of the code.
+func ends(k *talk, limit time.Duration, code pluginv1.Code) error {
+	r, err := k.finishWithin(limit, nil)
+	if err != nil {
+		return err
+	}
+	if got := r.done.GetFailure().GetCode(); got != code {
+		return fmt.Errorf("the work ended with %s, want %s", failureText(r.done.GetFailure()), code)
+	}
+	return nil
+}
+
+func showsThatItIsAlive(ctx context.Context, b *Bench) error {
+	k, err := slowly(ctx, b, 0)
+	if err != nil {
+		return err
+	}
+	defer k.cancel()
+	const watched = 3500 * time.Millisecond
+	if e, err := k.next(watched); err == nil {
+		return fmt.Errorf("while it works it says %v", e)
+	} else if !errors.Is(err, errSilent) {
+		return err
+	}
+	if k.heartbeats < 2 {
+		return fmt.Errorf("%d heartbeats in %s, want at least 2", k.heartbeats, watched)
+	}
+	return nil
+}
+
+func stopEndsWork(ctx context.Context, b *Bench) error {
+	k, err := slowly(ctx, b, 0)
+	if err != nil {
+		return err
+	}
+	defer k.cancel()
+	if err := k.stop(pluginv1.StopMode_STOP_MODE_NOW); err != nil {
+		return err
+	}
+	return ends(k, time.Second, pluginv1.Code_CODE_CANCELLED)
+}
+
+func leaseEndsWork(ctx context.Context, b *Bench) error {
+	const lease = 700 * time.Millisecond
+	began := time.Now()
+	k, err := slowly(ctx, b, lease)
+	if err != nil {
+		return err
+	}
+	defer k.cancel()
+	if err := ends(k, lease+time.Second, pluginv1.Code_CODE_FENCED); err != nil {
+		return err
+	}
+	if d := time.Since(began); d < lease {
+		return fmt.Errorf("the lease was %s, and the work ended after %s", lease, d)
+	}
+	return nil
+}
+
+func leaseIsExtended(ctx context.Context, b *Bench) error {
+	const lease = 700 * time.Millisecond
+	k, err := slowly(ctx, b, lease)
+	if err != nil {
+		return err
+	}
+	defer k.cancel()
+	if err := k.send(&pluginv1.ExecuteRequest{Command: &pluginv1.ExecuteRequest_Lease{
+		Lease: &pluginv1.LeaseCommand{Lease: durationpb.New(5 * time.Second)},
+	}}); err != nil {
+		return err
+	}
+	if _, err := k.next(2 * lease); !errors.Is(err, errSilent) {
+		return errors.New("the lease was extended, and the work ended before")
+	}
+	return nil
+}
+
+func goneLetsGo(ctx context.Context, b *Bench) error {
+	k, err := slowly(ctx, b, 0)
+	if err != nil {
+		return err
+	}
+	// Where the step has not yet reached its transaction, nothing is in the way.
+	_, err = k.next(hesitation)
+	k.cancel()
+	if !errors.Is(err, errSilent) {
+		return fmt.Errorf("the slow step did not last: %w", err)
+	}
+	handle, err := b.open(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if _, err := b.succeed(ctx, handle, b.work()); err != nil {
+		return fmt.Errorf("a change after one whose conversation is gone: %w", err)
+	}
+	return nil
+}
+
+func stopAfterStep(ctx context.Context, b *Bench) error {
+	handle, err := b.open(ctx)
+	if err != nil {
+		return err
+	}
+	k, err := b.talk(ctx)
+	if err != nil {
+		return err
+	}
+	defer k.cancel()
+	if err := k.start(0, handle, b.work(), 0); err != nil {
+		return err
+	}
+	var sent error
+	r, err := k.finish(func(c *pluginv1.CheckpointEvent) bool {
+		if c.GetKind() == started && c.GetStep() == 0 && sent == nil {
+			sent = k.stop(pluginv1.StopMode_STOP_MODE_AFTER_STEP)
+		}
+		return false
+	})
+	if err := errors.Join(sent, err); err != nil {
+		return err
+	}
+	if got := r.done.GetFailure().GetCode(); got != pluginv1.Code_CODE_CANCELLED || r.done.GetClean() {
+		return fmt.Errorf("the work was stopped after its first step and ended with clean %t: %s",
+			r.done.GetClean(), failureText(r.done.GetFailure()))
+	}
+	ended := false
+	for _, c := range r.checkpoints {
+		ended = ended || c.GetKind() == applied && c.GetPart() < 0 && c.GetStep() == 0
+		if c.GetStep() > 0 && c.GetKind() == started {
+			return fmt.Errorf("the work was stopped after its first step and began step %d", c.GetStep())
+		}
+	}
+	if !ended {
+		return errors.New("the work was stopped after its first step, which did not end")
+	}
+	return nil
+}
+
+func refusalEndsWork(ctx context.Context, b *Bench) error {
+	handle, err := b.open(ctx)
+	if err != nil {
+		return err
+	}
+	w := b.work()
+	k, err := b.talk(ctx)
+	if err != nil {
+		return err
+	}
+	defer k.cancel()
+	if err := k.start(0, handle, w, 0); err != nil {
+		return err
+	}
+	refused := false
+	r, err := k.finish(func(c *pluginv1.CheckpointEvent) bool {
+		refused = refused || c.GetKind() == started
+		return refused
+	})
+	if err != nil {
+		return err
+	}
+	if !refused {
+		return nil // its parts commit markers of their own
+	}
+	if got := r.done.GetFailure().GetCode(); got != pluginv1.Code_CODE_FENCED {
+		return fmt.Errorf("the beginning of the first step was refused, and the work ended with %s", failureText(r.done.GetFailure()))
+	}
+	if !b.probed() {
+		return nil
+	}
+	return b.expect(ctx, handle, w, "after its beginning was refused", notInPlace)
+}
+
+func failureSkipsTheRest(ctx context.Context, b *Bench) error {
+	handle, err := b.open(ctx)
+	if err != nil {
+		return err
+	}
+	bad := b.work()
+	bad.Template = unknown
+	k, err := b.talk(ctx)
+	if err != nil {
+		return err
+	}
+	defer k.cancel()
+	for i, w := range []*pluginv1.Work{bad, b.work(), b.work()} {
+		if err := k.start(uint32(i), handle, w, 0); err != nil {
+			return err
+		}
+	}
+	for i := range uint32(3) {
+		r, err := k.finish(nil)
+		if err != nil {
+			return err
+		}
+		switch {
+		case i == 0 && r.done.GetFailure() == nil:
+			return fmt.Errorf("a change of the template %q succeeded", unknown)
+		case i > 0 && (!r.done.GetSkipped() || r.begun || len(r.checkpoints) > 0):
+			return fmt.Errorf("after a change that failed, change %d was not skipped: %s", i, failureText(r.done.GetFailure()))
+		}
+	}
+	if err := k.end(); err != nil {
+		return err
+	}
+	if !b.probed() {
+		return nil
+	}
+	return b.expect(ctx, handle, b.work(), "after being skipped", notInPlace)
+}
+
+func worksInOrder(ctx context.Context, b *Bench) error {
+	handle, err := b.open(ctx)
+	if err != nil {
+		return err
+	}
+	k, err := b.talk(ctx)
+	if err != nil {
+		return err
+	}
+	defer k.cancel()
+	const works = 5
+	for i := range uint32(works) {
+		w := b.work()
+		w.ChangeId = fmt.Sprintf("%s-%d", w.GetChangeId(), i)
+		if err := k.start(i, handle, w, time.Minute); err != nil {
+			return err
+		}
+	}
+	for at := uint32(0); at < works; {
+		e, err := k.next(patience)
+		if err != nil {
+			return err
+		}
+		if e.GetSequence() != at {
+			return fmt.Errorf("work %d is not over, and the plugin speaks of work %d", at, e.GetSequence())
+		}
+		switch ev := e.GetEvent().(type) {
+		case *pluginv1.ExecuteResponse_Checkpoint:
+			if err := k.answer(ev.Checkpoint, false); err != nil {
+				return err
+			}
+		case *pluginv1.ExecuteResponse_Done:
+			if f := ev.Done.GetFailure(); f != nil || ev.Done.GetSkipped() {
+				return fmt.Errorf("work %d: skipped %t, %s", at, ev.Done.GetSkipped(), failureText(f))
+			}
+			at++
+		}
+	}
+	return k.end()
+}
