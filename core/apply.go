@@ -45,12 +45,12 @@ func (e *Engine) apply(ctx context.Context, opts ApplyOptions) (*run.Report, err
 		return nil, err
 	}
 	head, err := store.Head(ctx, e.cfg.AuditStore.LockKey)
-	print := <-prints
+	taken := <-prints
 	if err != nil {
 		return nil, fmt.Errorf("read the head of the audit trail: %w", err)
 	}
-	if opts.Tag == "" && print.ok && head.Fingerprint == print.value && head.FingerprintSeq == head.Seq {
-		print.keep()
+	if opts.Tag == "" && taken.ok && head.Fingerprint == taken.value && head.FingerprintSeq == head.Seq {
+		taken.keep()
 		return &run.Report{
 			Outcome: run.OutcomeNothingToDo, Operation: string(audit.OpApply),
 			StartedAt: begin, Duration: since(begin), Fingerprinted: true,
@@ -81,13 +81,13 @@ func (e *Engine) apply(ctx context.Context, opts ApplyOptions) (*run.Report, err
 
 	o := e.options(store)
 	o.Graph, o.Known, o.Tag = p.graph, p.known, opts.Tag
-	if print.ok && !e.outside(p) {
-		o.Fingerprint = print.value
+	if taken.ok && !e.outside(p) {
+		o.Fingerprint = taken.value
 	}
 	if len(pending) == 0 && opts.Tag == "" {
 		report := upToDate(p, begin)
 		e.noteFingerprint(ctx, o)
-		print.keep()
+		taken.keep()
 		return report, nil
 	}
 	report, err := run.Apply(ctx, o)
@@ -95,7 +95,7 @@ func (e *Engine) apply(ctx context.Context, opts ApplyOptions) (*run.Report, err
 		report.StartedAt, report.Duration = begin, since(begin)
 	}
 	if err == nil {
-		print.keep()
+		taken.keep()
 	}
 	return report, err
 }

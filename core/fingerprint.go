@@ -66,11 +66,11 @@ func (e *Engine) fingerprint() fingerprint {
 			onDisk = append(onDisk, dir)
 			continue
 		}
-		print, err := change.Fingerprint(fsys, dir)
+		files, err := change.Fingerprint(fsys, dir)
 		if err != nil {
 			return none
 		}
-		if enc.Encode(print) != nil {
+		if enc.Encode(files) != nil {
 			return none
 		}
 	}
@@ -97,22 +97,16 @@ func (e *Engine) filesOnDisk(dirs []string) (files string, keep func(), ok bool)
 			key := sha256.Sum256([]byte(e.cfg.Root + "\x00" + strings.Join(dirs, "\x00")))
 			cache = filepath.Join(e.cfg.CacheDir, "files-"+hex.EncodeToString(key[:8]))
 			if b, err := os.ReadFile(cache); err == nil {
-				if was, print, found := strings.Cut(strings.TrimSpace(string(b)), " "); found && was == stat {
-					return print, keep, true
+				if was, known, found := strings.Cut(strings.TrimSpace(string(b)), " "); found && was == stat {
+					return known, keep, true
 				}
 			}
 		}
 	}
-	var prints []string
-	for _, dir := range dirs {
-		print, err := change.Fingerprint(os.DirFS(e.cfg.Root), dir)
-		if err != nil {
-			return "", keep, false
-		}
-		prints = append(prints, print)
+	files, err := change.Fingerprint(os.DirFS(e.cfg.Root), dirs...)
+	if err != nil {
+		return "", keep, false
 	}
-	sum := sha256.Sum256([]byte(strings.Join(prints, "\x00")))
-	files = hex.EncodeToString(sum[:])
 	if cache != "" && time.Since(newest) > settled {
 		keep = func() { writeCache(cache, stat+" "+files+"\n") }
 	}

@@ -23,7 +23,7 @@ nothing is started.
 ` + exitCodes,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			e, _, err := a.engine(withActor(opts.actor))
+			e, err := a.engine(withActor(opts.actor))
 			if err != nil {
 				return err
 			}

@@ -79,7 +79,7 @@ func newAuditList(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			e, _, err := a.engine()
+			e, err := a.engine()
 			if err != nil {
 				return err
 			}
@@ -157,8 +157,13 @@ func (a *app) showEntries(entries []audit.Entry, extended bool) {
 			id = "tag " + name
 		}
 		row := []terminal.Cell{
-			{Text: stamp(en.CreatedAt)}, {Text: id}, {Text: string(en.State), Style: stateStyle(en.State)},
-			{Text: en.Stage}, {Text: en.Target}, {Text: en.Author}, {Text: short(en.Duration)},
+			{Text: stamp(en.CreatedAt)},
+			{Text: id},
+			{Text: string(en.State), Style: stateStyle(en.State)},
+			{Text: en.Stage},
+			{Text: en.Target},
+			{Text: en.Author},
+			{Text: short(en.Duration)},
 		}
 		if extended {
 			row = append(row,
@@ -196,7 +201,7 @@ an applied change that was edited.`,
 			if fix.ChangeID == "" {
 				return usageError{errors.New("say which change with --change-id")}
 			}
-			e, _, err := a.engine(withActor(actor))
+			e, err := a.engine(withActor(actor))
 			if err != nil {
 				return err
 			}
@@ -244,7 +249,7 @@ func newAuditExport(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			e, _, err := a.engine()
+			e, err := a.engine()
 			if err != nil {
 				return err
 			}

@@ -39,7 +39,7 @@ func newIssueList(a *app) *cobra.Command {
 		Short:   "List the changes that need a decision",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			e, _, err := a.engine()
+			e, err := a.engine()
 			if err != nil {
 				return err
 			}
@@ -59,8 +59,10 @@ func newIssueList(a *app) *cobra.Command {
 			var rows [][]terminal.Cell
 			for _, i := range issues {
 				rows = append(rows, []terminal.Cell{
-					{Text: i.ChangeID}, {Text: string(i.Entry.State), Style: stateStyle(i.Entry.State)},
-					{Text: stamp(i.Entry.CreatedAt)}, {Text: i.Why},
+					{Text: i.ChangeID},
+					{Text: string(i.Entry.State), Style: stateStyle(i.Entry.State)},
+					{Text: stamp(i.Entry.CreatedAt)},
+					{Text: i.Why},
 				})
 			}
 			w.Table([]string{"CHANGE", "STATE", "SINCE", "WHY"}, rows)
@@ -81,7 +83,7 @@ func newIssueGet(a *app) *cobra.Command {
 		Short:   "Show one issue, and what to do about it",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			e, _, err := a.engine()
+			e, err := a.engine()
 			if err != nil {
 				return err
 			}
@@ -147,9 +149,16 @@ func (a *app) showIssue(w *terminal.Writer, i run.Issue, history []audit.Entry) 
 	e := i.Entry
 	w.Println(w.Paint(terminal.Bold, i.ChangeID) + "  " + w.Paint(stateStyle(e.State), string(e.State)))
 	for _, f := range [][2]string{
-		{"why", i.Why}, {"stage", i.Stage}, {"target", e.Target}, {"source", e.Source}, {"author", e.Author},
-		{"since", stamp(e.CreatedAt)}, {"host", e.Host}, {"execution", e.ExecutionID},
-		{"recovery", e.Recovery}, {"transaction", string(e.TxStrategy)},
+		{"why", i.Why},
+		{"stage", i.Stage},
+		{"target", e.Target},
+		{"source", e.Source},
+		{"author", e.Author},
+		{"since", stamp(e.CreatedAt)},
+		{"host", e.Host},
+		{"execution", e.ExecutionID},
+		{"recovery", e.Recovery},
+		{"transaction", string(e.TxStrategy)},
 	} {
 		if f[1] != "" {
 			w.Printf("  %s %s\n", w.Paint(terminal.Dim, fmt.Sprintf("%-12s", f[0])), f[1])

@@ -42,7 +42,7 @@ func (p *progress) observe(e run.Event) {
 		}
 		p.line(terminal.Yellow, "…", fmt.Sprintf("waiting for the lock: %s has it%s (waited %s)",
 			e.Holder.Owner, left, e.Waited.Round(time.Second)))
-	case run.RunStarted:
+	case run.Started:
 		p.total = e.Pending
 	case run.ChangeStarted:
 		p.started[e.ChangeID] = time.Now()
@@ -52,7 +52,7 @@ func (p *progress) observe(e run.Event) {
 	case run.ChangeEnded:
 		p.change(e)
 	case run.LockAcquired, run.StageStarted, run.StageEnded:
-	case run.RunEnded:
+	case run.Ended:
 		p.clear()
 	}
 }

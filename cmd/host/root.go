@@ -142,10 +142,10 @@ func (a *app) logger() *slog.Logger {
 }
 
 // engine reads the project file and makes the engine. The caller closes it.
-func (a *app) engine(opts ...func(*core.Config)) (*core.Engine, *project.Project, error) {
+func (a *app) engine(opts ...func(*core.Config)) (*core.Engine, error) {
 	p, err := a.project()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if a.progress == nil {
 		a.progress = newProgress(a.err(), a.json() || a.quiet)
@@ -155,17 +155,17 @@ func (a *app) engine(opts ...func(*core.Config)) (*core.Engine, *project.Project
 	cfg.StopAfterStep = a.stop
 	cfg.Observe = a.progress.observe
 	if cfg.Plugins, err = a.plugins(p, cfg.Logger); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for _, o := range opts {
 		o(&cfg)
 	}
 	e, err := core.New(cfg)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	a.redactor = e.Redactor()
-	return e, p, nil
+	return e, nil
 }
 
 // project reads the project file with all overrides.

@@ -16,7 +16,7 @@ func newStatus(a *app) *cobra.Command {
 		Short: "Show how every change stands",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			e, _, err := a.engine()
+			e, err := a.engine()
 			if err != nil {
 				return err
 			}
@@ -41,8 +41,12 @@ func newStatus(a *app) *cobra.Command {
 						when, by = stamp(c.Newest.CreatedAt), c.Newest.Actor
 					}
 					rows = append(rows, []terminal.Cell{
-						{Text: stage.Name}, {Text: c.ID}, {Text: c.Target},
-						{Text: c.State, Style: stateStyle(audit.State(c.State))}, {Text: when}, {Text: by},
+						{Text: stage.Name},
+						{Text: c.ID},
+						{Text: c.Target},
+						{Text: c.State, Style: stateStyle(audit.State(c.State))},
+						{Text: when},
+						{Text: by},
 					})
 				}
 			}

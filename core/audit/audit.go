@@ -139,13 +139,13 @@ func (e Entry) MarshalJSON() ([]byte, error) {
 type CheckpointKind string
 
 const (
-	// StepStarted: the step (or part of it) is about to touch the target.
+	// StepStarted means that the step (or part of it) is about to touch the target.
 	StepStarted CheckpointKind = "STARTED"
-	// StepCaptured: the state that an inverse needs, read before the step.
+	// StepCaptured carries the state that an inverse needs, read before the step.
 	StepCaptured CheckpointKind = "CAPTURED"
-	// StepApplied: the step is in place.
+	// StepApplied means that the step is in place.
 	StepApplied CheckpointKind = "APPLIED"
-	// StepUndone: the step's rollback has been done.
+	// StepUndone means that the step's rollback has been done.
 	StepUndone CheckpointKind = "UNDONE"
 )
 

@@ -270,7 +270,8 @@ func ErrorTrace(err error) string {
 			StackTrace []any `json:"stackTrace"`
 		}{
 			cause{fmt.Sprintf("%T", err), clipBytes(message, n)},
-			cause{fmt.Sprintf("%T", root), clipBytes(root.Error(), n/2)}, []any{},
+			cause{fmt.Sprintf("%T", root), clipBytes(root.Error(), n/2)},
+			[]any{},
 		})
 		if jerr == nil && len(b) <= maxError {
 			return string(b)

@@ -78,7 +78,7 @@ func (*Target) Close(context.Context) error { return nil }
 func (t *Target) Execute(ctx context.Context, works []run.Work, obs run.Observer) error {
 	for i, w := range works {
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the rest was not begun, and is not reported
 		}
 		obs.Begun(i)
 		begin := time.Now()
@@ -91,7 +91,7 @@ func (t *Target) Execute(ctx context.Context, works []run.Work, obs run.Observer
 			return err
 		}
 		if res.Err != nil {
-			return nil
+			return nil //nolint:nilerr // Done has reported it
 		}
 	}
 	return nil

@@ -32,7 +32,7 @@ func (r *runner) applyOnce(ctx context.Context) error {
 		return err
 	}
 	total, pending := r.count()
-	r.observe(RunStarted{ExecutionID: r.executionID, Pending: pending, Total: total})
+	r.observe(Started{ExecutionID: r.executionID, Pending: pending, Total: total})
 
 	g := r.Graph
 	done := make([]chan struct{}, len(g.Stages))
@@ -203,7 +203,7 @@ func (r *runner) items(ctx context.Context, items []*item) (err error) {
 		case plan.Run, plan.Resume:
 			if r.groups(it) {
 				j := i + 1
-				for j < len(items) && j-i < size.n && r.groups(items[j]) && items[j].change.Target == it.change.Target {
+				for j < len(items) && j-i < size.n && r.groups(items[j]) && r.binding(items[j]) == r.binding(it) {
 					j++
 				}
 				begin := time.Now()
@@ -231,6 +231,10 @@ func (r *runner) groups(it *item) bool {
 	k := r.Known[it.change.ID]
 	return it.decision.Action == plan.Run && k != nil && k.Transactional
 }
+
+// binding names the connection that it works on: a target system has one for its
+// plugin's changes and another for Go changes.
+func (r *runner) binding(it *item) string { return r.Known[it.change.ID].Binding.ID }
 
 // stopped returns ErrStopped, or why ctx ended, where the run must not go on.
 func stopped(ctx context.Context) error {
@@ -299,7 +303,7 @@ func (r *runner) finish(report *Report, err error) *Report {
 	default:
 		report.Outcome = OutcomeNothingToDo
 	}
-	r.observe(RunEnded{Report: report})
+	r.observe(Ended{Report: report})
 	return report
 }
 

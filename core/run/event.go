@@ -24,8 +24,8 @@ type (
 		Lease  lock.Lease
 		Waited time.Duration
 	}
-	// RunStarted tells what the run is going to do.
-	RunStarted struct {
+	// Started tells what the run is going to do.
+	Started struct {
 		ExecutionID string
 		Pending     int
 		Total       int
@@ -58,16 +58,16 @@ type (
 		Stage string
 		State StageState
 	}
-	// RunEnded carries the whole report.
-	RunEnded struct{ Report *Report }
+	// Ended carries the whole report.
+	Ended struct{ Report *Report }
 )
 
 func (LockWaiting) event()    {}
 func (LockAcquired) event()   {}
-func (RunStarted) event()     {}
+func (Started) event()        {}
 func (StageStarted) event()   {}
 func (ChangeStarted) event()  {}
 func (ChangeProgress) event() {}
 func (ChangeEnded) event()    {}
 func (StageEnded) event()     {}
-func (RunEnded) event()       {}
+func (Ended) event()          {}

@@ -47,32 +47,34 @@ func Situation(c *change.Change, newest audit.Entry) plan.Situation {
 // decide looks at the record and, where that is not enough, at the target.
 func (r *runner) decide(ctx context.Context, changes []*change.Change) ([]*item, error) {
 	items := make([]*item, len(changes))
-	unfinished := map[string][]*item{} // by target
+	unfinished := map[string][]*item{} // by binding
 	for i, c := range changes {
 		newest, _ := r.log.Newest(c.ID)
 		s := Situation(c, newest)
 		items[i] = &item{change: c, newest: newest}
 		if s.Unfinished() {
-			unfinished[c.Target] = append(unfinished[c.Target], items[i])
+			id := ""
+			if k := r.Known[c.ID]; k != nil {
+				id = k.Binding.ID
+			}
+			unfinished[id] = append(unfinished[id], items[i])
 			continue
 		}
 		items[i].decision = plan.Decide(s)
 	}
-	for target, list := range unfinished {
-		if err := r.settle(ctx, target, list); err != nil {
+	for _, list := range unfinished {
+		if err := r.settle(ctx, list); err != nil {
 			return nil, err
 		}
 	}
 	return items, nil
 }
 
-// settle gathers evidence about unfinished changes of one target and decides.
-func (r *runner) settle(ctx context.Context, targetID string, items []*item) error {
+// settle gathers evidence about unfinished changes on one connection and decides.
+func (r *runner) settle(ctx context.Context, items []*item) error {
 	var binding *Binding
-	for _, it := range items {
-		if k := r.Known[it.change.ID]; k != nil {
-			binding = k.Binding
-		}
+	if k := r.Known[items[0].change.ID]; k != nil {
+		binding = k.Binding
 	}
 	var target Target
 	markers := map[string][]Marker{}
@@ -88,7 +90,7 @@ func (r *runner) settle(ctx context.Context, targetID string, items []*item) err
 			}
 			found, err := target.Markers(ctx, r.fence(), ids)
 			if err != nil {
-				return fmt.Errorf("raise the fence of target system %q and read its markers: %w", targetID, err)
+				return fmt.Errorf("raise the fence of target system %q and read its markers: %w", binding.ID, err)
 			}
 			for _, m := range found {
 				markers[m.ChangeID] = append(markers[m.ChangeID], m)

@@ -144,7 +144,7 @@ func placed(c *change.Change, err error) error {
 	}
 	moved := *te
 	moved.File, moved.Line, moved.Column = at.File, at.Line, at.Column
-	if err == error(te) {
+	if direct, ok := err.(*TargetError); ok && direct == te { //nolint:errorlint // only an error that wraps nothing can be replaced
 		return &moved
 	}
 	return err
@@ -195,12 +195,9 @@ func (o *observer) Done(_ context.Context, work int, res Result) error {
 		o.results = map[int]*Result{}
 	}
 	o.results[work] = &res
-	if res.Err != nil {
-		return nil
-	}
 	it := o.items[work]
-	if it.rollingBack {
-		return nil // whoever asked for the rollback records it
+	if res.Err != nil || it.rollingBack {
+		return nil //nolint:nilerr // whoever asked for the work records how it ended
 	}
 	e := o.r.entry(it.change, audit.Applied)
 	e.Duration = res.Duration

@@ -616,3 +616,25 @@ func TestLostLockEndsTheRun(t *testing.T) {
 	}
 	p.wantThings("t0", "t1", "t2", "t3")
 }
+
+// TestGroupsStayOnOneConnection has changes of one target system on two
+// connections, as a plugin's changes and Go changes are.
+func TestGroupsStayOnOneConnection(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, true)
+	for i := range 6 {
+		p.add(fmt.Sprintf("c%d", i), fmt.Sprintf("t%d", i))
+	}
+	other := &runtest.World{Transactional: true}
+	o := p.options()
+	for _, id := range []string{"c2", "c4"} {
+		o.Known[id].Binding = &run.Binding{ID: "world (Go)", Transactional: true, Open: other.Open}
+	}
+	if _, err := run.Apply(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	p.wantThings("t0", "t1", "t3", "t5")
+	if got := other.Things(); !slices.Equal(got, []string{"t2", "t4"}) {
+		t.Errorf("the other connection has %v", got)
+	}
+}

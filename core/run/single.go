@@ -100,7 +100,7 @@ func (r *runner) compensate(c *chain, it *item, res *Result) error {
 	// what nobody wants. It ends with the lease.
 	ctx := WithLease(r.held.Context(), r.held)
 	it.newest = f
-	if err := r.settle(ctx, it.change.Target, []*item{it}); err != nil {
+	if err := r.settle(ctx, []*item{it}); err != nil {
 		return r.failed(it, StatusFailed, res.Err, err)
 	}
 	begun := false

@@ -104,7 +104,7 @@ func (r *runner) undoOnce(ctx context.Context, sel Selection, chosen *map[string
 	if err := r.undoable(list).Err(); err != nil {
 		return err
 	}
-	r.observe(RunStarted{ExecutionID: r.executionID, Pending: len(list), Total: len(list)})
+	r.observe(Started{ExecutionID: r.executionID, Pending: len(list), Total: len(list)})
 	for _, it := range list {
 		if err := stopped(ctx); err != nil {
 			return errors.Join(err, c.flush())

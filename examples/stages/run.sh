@@ -23,7 +23,7 @@ flamingock apply --profiles demo
 flamingock status --profiles demo -o json | grep -q seed-demo-books || fail 'the change of the profile is missing'
 
 # A repeatable change runs again when its text changes.
-sed -i.bak 's/AS month/AS months/' changes/reporting/_0020__LoansView.yaml
+sed -i.bak 's/AS month/AS months/' changes/reporting/_0020__LoansView.yaml && rm changes/reporting/*.bak
 flamingock apply | grep -q '1 applied' || fail 'the repeatable change did not run again'
 flamingock audit list --history
 echo ok

@@ -165,10 +165,10 @@ func TestDecodeKeepsPlaces(t *testing.T) {
 func TestSchemaOfAText(t *testing.T) {
 	t.Parallel()
 	for want, schema := range map[string]func() (json.RawMessage, error){
-		`{"type":["string","object"]}`:                                   Schema[text1],
-		`{"type":"string","x-sensitive":true}`:                           Schema[Secret],
-		`{"type":"object"}`:                                              Schema[Object],
-		`{"type":"string"}`:                                              Schema[string],
+		`{"type":["string","object"]}`:         Schema[text1],
+		`{"type":"string","x-sensitive":true}`: Schema[Secret],
+		`{"type":"object"}`:                    Schema[Object],
+		`{"type":"string"}`:                    Schema[string],
 		`{"type":"object","properties":{},"additionalProperties":false}`: Schema[None],
 	} {
 		if got, err := schema(); err != nil || string(got) != want {

@@ -54,6 +54,7 @@ func (f sqliteFlavour) place() string       { return "sqlite at " + f.path }
 func (sqliteFlavour) session() []string     { return nil }
 func (sqliteFlavour) begin() (string, bool) { return "BEGIN IMMEDIATE", true }
 func (f sqliteFlavour) tables() []string    { return tablesFor(f.settings, "TEXT", "BLOB", "TIMESTAMP") }
+
 func (f sqliteFlavour) lockFence() string {
 	return "SELECT token FROM " + f.settings.fence + " WHERE scope = ?"
 }

@@ -293,7 +293,10 @@ func history(ctx context.Context, s audit.Store) error {
 			return fmt.Errorf("history of %+v: %q, want %q", c.q, text.String(), c.want)
 		}
 	}
-	for range s.History(ctx, audit.Query{}) {
+	for _, err := range s.History(ctx, audit.Query{}) {
+		if err != nil {
+			return err
+		}
 		break // stopping early must not hold anything
 	}
 	return s.Append(ctx, l, audit.Batch{Entries: []audit.Entry{entry("z", audit.Started, 9)}})
@@ -340,11 +343,11 @@ func refused(ctx context.Context, s audit.Store, l lock.Lease, when string) erro
 	if err != nil {
 		return err
 	}
-	print := "f"
+	value := "f"
 	err = s.Append(ctx, l, audit.Batch{
 		Entries:     []audit.Entry{entry("stale", audit.Applied, 50)},
 		Checkpoints: []audit.Checkpoint{{ChangeID: "stale", ExecutionID: "e", Kind: audit.StepStarted}},
-		Fingerprint: &print,
+		Fingerprint: &value,
 	})
 	if !errors.Is(err, audit.ErrStale) || !errors.Is(err, lock.ErrLost) {
 		return fmt.Errorf("append %s: %w", when, err)
@@ -441,12 +444,12 @@ func fingerprint(ctx context.Context, s audit.Store) error {
 	if err != nil {
 		return err
 	}
-	print := "fp1:one"
-	if err := s.Append(ctx, l, audit.Batch{Entries: []audit.Entry{entry("a", audit.Applied, 0)}, Fingerprint: &print}); err != nil {
+	value := "fp1:one"
+	if err := s.Append(ctx, l, audit.Batch{Entries: []audit.Entry{entry("a", audit.Applied, 0)}, Fingerprint: &value}); err != nil {
 		return err
 	}
 	h, err := s.Head(ctx, key)
-	if err != nil || h.Fingerprint != print || h.FingerprintSeq != h.Seq || h.Seq == 0 {
+	if err != nil || h.Fingerprint != value || h.FingerprintSeq != h.Seq || h.Seq == 0 {
 		return fmt.Errorf("head with the batch: %+v, %w", h, err)
 	}
 	if other, err := s.Head(ctx, "another"); err != nil || other.Fingerprint != "" || other.Seq != h.Seq {
@@ -455,14 +458,14 @@ func fingerprint(ctx context.Context, s audit.Store) error {
 	if err := s.Append(ctx, l, audit.Batch{Entries: []audit.Entry{entry("b", audit.Started, 1)}}); err != nil {
 		return err
 	}
-	if h, err = s.Head(ctx, key); err != nil || h.Fingerprint != print || h.FingerprintSeq >= h.Seq {
+	if h, err = s.Head(ctx, key); err != nil || h.Fingerprint != value || h.FingerprintSeq >= h.Seq {
 		return fmt.Errorf("head after another entry: %+v, %w", h, err)
 	}
-	print = "fp1:two"
-	if err := s.Append(ctx, l, audit.Batch{Fingerprint: &print}); err != nil {
+	value = "fp1:two"
+	if err := s.Append(ctx, l, audit.Batch{Fingerprint: &value}); err != nil {
 		return err
 	}
-	if h, err = s.Head(ctx, key); err != nil || h.Fingerprint != print || h.FingerprintSeq != h.Seq {
+	if h, err = s.Head(ctx, key); err != nil || h.Fingerprint != value || h.FingerprintSeq != h.Seq {
 		return fmt.Errorf("head after a fingerprint alone: %+v, %w", h, err)
 	}
 	// It survives the lock.
@@ -472,7 +475,7 @@ func fingerprint(ctx context.Context, s audit.Store) error {
 	if _, err := lease(ctx, s); err != nil {
 		return err
 	}
-	if h, err = s.Head(ctx, key); err != nil || h.Fingerprint != print {
+	if h, err = s.Head(ctx, key); err != nil || h.Fingerprint != value {
 		return fmt.Errorf("head after a new lease: %+v, %w", h, err)
 	}
 	return nil

@@ -147,7 +147,7 @@ func (t *target) Markers(_ context.Context, f run.Fence, ids []string) ([]run.Ma
 func (t *target) Execute(ctx context.Context, works []run.Work, obs run.Observer) error {
 	for i, w := range works {
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the rest was not begun, and is not reported
 		}
 		obs.Begun(i)
 		var res run.Result
@@ -164,7 +164,7 @@ func (t *target) Execute(ctx context.Context, works []run.Work, obs run.Observer
 			return err
 		}
 		if res.Err != nil {
-			return nil
+			return nil //nolint:nilerr // Done has reported it
 		}
 	}
 	return nil

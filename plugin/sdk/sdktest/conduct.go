@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"google.golang.org/grpc/codes"
-
 	"google.golang.org/protobuf/proto"
 
 	"github.com/flamingock/flamingock-go/plugin/proto/pluginv1"
@@ -133,7 +132,8 @@ func newerHostIsIgnored(ctx context.Context, b *Bench) error {
 	unknownCommand := &pluginv1.ExecuteRequest{}
 	unknownCommand.ProtoReflect().SetUnknown(newer())
 	for _, m := range []*pluginv1.ExecuteRequest{
-		unknownCommand, {},
+		unknownCommand,
+		{},
 		{Command: &pluginv1.ExecuteRequest_Ack{Ack: &pluginv1.AckCommand{Checkpoint: 4711}}},
 	} {
 		if err := k.send(m); err != nil {

@@ -1,20 +1,9 @@
 package sdktest_test
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"slices"
-	"sync"
-	"sync/atomic"
+	"crypto/rand"
 	"testing"
-	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
-
-	"github.com/flamingock/flamingock-go/plugin/proto/pluginv1"
-	"github.com/flamingock/flamingock-go/plugin/sdk"
 	"github.com/flamingock/flamingock-go/plugin/sdk/sdktest"
 	"github.com/flamingock/flamingock-go/plugin/sdk/sdktest/memory"
 )
@@ -65,14 +54,10 @@ func cases() []sdktest.Case {
 	return []sdktest.Case{entry, tx, script, scriptTx}
 }
 
-func target(t testing.TB) any {
-	return map[string]any{"name": nameOf(t), "password": password}
+// target is a database of its own.
+func target(testing.TB) any {
+	return map[string]any{"name": rand.Text(), "password": password}
 }
-
-// names makes the names of databases unique.
-type names struct{ last atomic.Int64 }
-
-func nameOf(testing.TB) string { return fmt.Sprintf("db-%d", time.Now().UnixNano()) }
 
 func TestMemoryKeepsItsPromises(t *testing.T) {
 	t.Parallel()

@@ -13,11 +13,9 @@ import (
 	"time"
 )
 
-var (
-	// ErrStale must be wrapped by Append and Renew where the lease is no longer
-	// the lock's.
-	ErrStale = errors.New("stale fencing token")
-)
+// ErrStale must be wrapped by Append and Renew where the lease is no longer
+// the lock's.
+var ErrStale = errors.New("stale fencing token")
 
 // HeldError is what Acquire returns where somebody else has the lock.
 type HeldError struct{ Holder Holder }

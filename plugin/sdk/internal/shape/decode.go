@@ -143,6 +143,14 @@ func (d *decoder) value(t *Type, n *Node, v reflect.Value, path string, r rules)
 	default:
 		if !unresolved {
 			d.scalar(t, n, v, path, r)
+			return
+		}
+		// A type that reads itself may well be a text, such as a script with a
+		// reference somewhere inside. Where it is not, it stays zero.
+		attempt := decoder{opts: d.opts}
+		attempt.scalar(t, n, v, path, r)
+		if len(attempt.problems) > 0 {
+			v.SetZero()
 		}
 	}
 }
