@@ -148,7 +148,7 @@ func (r *runner) evidence(ctx context.Context, target Target, b *Binding, it *it
 	}
 
 	if ours {
-		if err := r.checkpoints(ctx, it, markers, done); err != nil {
+		if err := r.checkpoints(ctx, it, markers, hasMarkers, done); err != nil {
 			return plan.Unknown, nil, err
 		}
 	} else {
@@ -163,7 +163,9 @@ func (r *runner) evidence(ctx context.Context, target Target, b *Binding, it *it
 		// that is not known to be undone may be half undone.
 		for i := len(done) - 1; i >= 0; i-- {
 			if done[i].begun() {
-				done[i].inFlight = true
+				// Markers of parts go with the step when it is taken back in a
+				// transaction: as long as they are there it is in place.
+				done[i].inFlight = done[i].inFlight || !done[i].marked
 				break
 			}
 		}
@@ -176,7 +178,7 @@ func (r *runner) evidence(ctx context.Context, target Target, b *Binding, it *it
 
 // checkpoints fills done from the durable checkpoints of the execution and from
 // markers of parts.
-func (r *runner) checkpoints(ctx context.Context, it *item, markers []Marker, done []progress) error {
+func (r *runner) checkpoints(ctx context.Context, it *item, markers []Marker, hasMarkers bool, done []progress) error {
 	list, err := r.Store.Checkpoints(ctx, it.change.ID, it.newest.ExecutionID)
 	if err != nil {
 		return fmt.Errorf("read the checkpoints of change %q: %w", it.change.ID, err)
@@ -187,6 +189,7 @@ func (r *runner) checkpoints(ctx context.Context, it *item, markers []Marker, do
 		parts[i] = map[int]bool{}
 		inFlight[i] = -2 // none; -1 is the step as a whole
 	}
+	started := make([]bool, len(done)) // by a checkpoint
 	for _, c := range list {
 		if c.Step < 0 || c.Step >= len(done) {
 			continue
@@ -194,11 +197,13 @@ func (r *runner) checkpoints(ctx context.Context, it *item, markers []Marker, do
 		p := &done[c.Step]
 		switch c.Kind {
 		case audit.StepStarted:
+			started[c.Step] = true
 			inFlight[c.Step] = c.Part
 			p.undone = false
 		case audit.StepCaptured:
 			p.captured = c.Data
 		case audit.StepApplied:
+			p.undone = false
 			if c.Part < 0 {
 				p.applied = true
 			} else {
@@ -217,16 +222,14 @@ func (r *runner) checkpoints(ctx context.Context, it *item, markers []Marker, do
 			}
 		}
 	}
-	for _, m := range markers {
-		if m.ExecutionID != it.newest.ExecutionID || m.RolledBack {
-			continue
-		}
-		for _, p := range m.Parts {
-			if p.Step >= 0 && p.Step < len(done) {
-				parts[p.Step][p.Part] = true
-				if inFlight[p.Step] == p.Part {
-					inFlight[p.Step] = -2
-				}
+	r.marked(it, markers, done, parts, inFlight)
+	if hasMarkers {
+		for i := range done {
+			if done[i].applied && !started[i] && !done[i].marked && len(parts[i]) == 0 {
+				// It was done in transactions with markers, which left no other
+				// trace of their beginning. The markers are gone, so it was
+				// taken back.
+				done[i].applied, done[i].undone = false, true
 			}
 		}
 	}
@@ -237,6 +240,37 @@ func (r *runner) checkpoints(ctx context.Context, it *item, markers []Marker, do
 		done[i].inFlight = inFlight[i] != -2 && !done[i].applied
 	}
 	return nil
+}
+
+// marked adds what markers of parts say. A marker that says that its step's
+// rollback has begun leaves the step in doubt.
+func (*runner) marked(it *item, markers []Marker, done []progress, parts []map[int]bool, inFlight []int) {
+	for i := range done {
+		done[i].marked = len(parts[i]) == 0
+	}
+	seen := make([]bool, len(done))
+	for _, m := range markers {
+		if m.ExecutionID != it.newest.ExecutionID {
+			continue
+		}
+		for _, p := range m.Parts {
+			if p.Step < 0 || p.Step >= len(done) {
+				continue
+			}
+			seen[p.Step] = true
+			parts[p.Step][p.Part] = true
+			if inFlight[p.Step] == p.Part {
+				inFlight[p.Step] = -2
+			}
+			if m.RolledBack {
+				done[p.Step].marked = false
+				inFlight[p.Step] = -1
+			}
+		}
+	}
+	for i := range done {
+		done[i].marked = done[i].marked && seen[i]
+	}
 }
 
 // probe asks the template about the steps that are in doubt.

@@ -115,7 +115,6 @@ func (r *runner) withdraw(c *chain, items []*item, why string) {
 // failed notes and returns the error of a failed change.
 func (r *runner) failed(it *item, s Status, err, rollbackErr error) error {
 	c := it.change
-	err, rollbackErr = placed(c, err), placed(c, rollbackErr)
 	ce := &ChangeError{
 		ChangeID: c.ID, Stage: c.Stage, Target: c.Target, Position: c.Position,
 		Status: s, Err: err, RollbackErr: rollbackErr,
@@ -125,29 +124,21 @@ func (r *runner) failed(it *item, s Status, err, rollbackErr error) error {
 	return ce
 }
 
-// placed turns a place inside a payload's text into one in the change's file.
-func placed(c *change.Change, err error) error {
-	var te *TargetError
-	if !errors.As(err, &te) || te.Line == 0 || te.File != "" || te.Step < 0 || te.Step >= len(c.Steps) {
-		return err
+// place turns a place inside a payload's text into one in the change's file.
+func place(c *change.Change, e *TargetError, rollback bool) {
+	if e.Line == 0 || e.File != "" || e.Step < 0 || e.Step >= len(c.Steps) {
+		return
 	}
-	p := c.Steps[te.Step].Apply
-	if te.Rollback {
-		p = c.Steps[te.Step].Rollback
+	p := c.Steps[e.Step].Apply
+	if rollback {
+		p = c.Steps[e.Step].Rollback
 	}
 	if p == nil {
-		return err
+		return
 	}
-	at := p.At(te.Pointer, te.Line, te.Column)
-	if at.Line == 0 {
-		return err
+	if at := p.At(e.Pointer, e.Line, e.Column); at.Line != 0 {
+		e.File, e.Line, e.Column = at.File, at.Line, at.Column
 	}
-	moved := *te
-	moved.File, moved.Line, moved.Column = at.File, at.Line, at.Column
-	if direct, ok := err.(*TargetError); ok && direct == te { //nolint:errorlint // only an error that wraps nothing can be replaced
-		return &moved
-	}
-	return err
 }
 
 // observer hears of the works of one Execute. Its methods run in the goroutine
@@ -196,6 +187,9 @@ func (o *observer) Done(_ context.Context, work int, res Result) error {
 	}
 	o.results[work] = &res
 	it := o.items[work]
+	if res.Err != nil {
+		place(it.change, res.Err, it.rollingBack)
+	}
 	if res.Err != nil || it.rollingBack {
 		return nil //nolint:nilerr // whoever asked for the work records how it ended
 	}

@@ -291,10 +291,8 @@ type TargetError struct {
 	Step int `json:"step"`
 	Part int `json:"part"`
 	// Pointer is the JSON pointer of the text in the payload that Line and
-	// Column are in, where File is empty. Rollback tells that it is the
-	// rollback's payload.
-	Pointer  string `json:"-"`
-	Rollback bool   `json:"-"`
+	// Column are in, where File is empty.
+	Pointer string `json:"-"`
 	// File, Line and Column are the place in a script, where known.
 	File   string `json:"file,omitempty"`
 	Line   int    `json:"line,omitempty"`

@@ -62,14 +62,22 @@ func (r *runner) carry(it *item, done []progress) []audit.Checkpoint {
 		})
 	}
 	for i, p := range done {
+		if p.begun() {
+			// Its markers are of another execution: they prove nothing here.
+			add(i, -1, audit.StepStarted, nil)
+		}
 		if p.captured != nil {
 			add(i, -1, audit.StepCaptured, p.captured)
 		}
-		for part := range p.parts {
-			add(i, part, audit.StepApplied, nil)
-		}
-		if p.applied && !p.undone {
+		switch {
+		case p.applied && !p.undone:
 			add(i, -1, audit.StepApplied, nil)
+		case p.begun():
+			// Not as a whole, but it is not in doubt as a whole either.
+			add(i, -1, audit.StepUndone, nil)
+			for part := range p.parts {
+				add(i, part, audit.StepApplied, nil)
+			}
 		}
 	}
 	return out
@@ -170,6 +178,5 @@ func (r *runner) takeBack(ctx context.Context, c *chain, it *item, undo bool) (*
 	e.Error = r.errorTrace(res.Err)
 	c.add(e)
 	it.newest = e
-	res.Err.Rollback = true
 	return res.Err, nil
 }

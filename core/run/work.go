@@ -12,6 +12,7 @@ type progress struct {
 	parts    int  // leading parts in place, where not applied
 	inFlight bool // begun, and no word of how it ended
 	undone   bool // its rollback has been done
+	marked   bool // what is in place is proved by markers alone
 	captured []byte
 }
 

@@ -52,6 +52,7 @@ func (s *changeService) Execute(stream grpc.BidiStreamingServer[pluginv1.Execute
 		server: s.server, stream: stream, cancel: cancel,
 		arrived: make(chan struct{}, 1),
 		closed:  make(chan struct{}),
+		broken:  make(chan struct{}),
 		waiting: map[uint64]chan bool{},
 	}
 	defer c.lease.stop()
@@ -72,6 +73,7 @@ type conversation struct {
 
 	arrived chan struct{} // something came into queue, or the host closed its side
 	closed  chan struct{} // closed when the host has closed its side
+	broken  chan struct{} // closed when nothing can be received any more
 
 	mu          sync.Mutex
 	queue       []*pluginv1.StartCommand
@@ -90,6 +92,7 @@ func (c *conversation) receive() {
 		}
 		if err != nil {
 			c.cancel(errHostGone)
+			close(c.broken)
 			return
 		}
 		switch m := m.GetCommand().(type) {
@@ -141,7 +144,7 @@ func (c *conversation) stopAsked() bool {
 
 // next returns the next work; nil when the host has sent all, or when the
 // conversation has to end.
-func (c *conversation) next(ctx context.Context) *pluginv1.StartCommand {
+func (c *conversation) next() *pluginv1.StartCommand {
 	for {
 		c.mu.Lock()
 		if len(c.queue) > 0 {
@@ -161,7 +164,7 @@ func (c *conversation) next(ctx context.Context) *pluginv1.StartCommand {
 			if empty {
 				return nil
 			}
-		case <-c.stream.Context().Done():
+		case <-c.broken:
 			return nil
 		case <-c.server.ended:
 			return nil
@@ -174,7 +177,7 @@ func (c *conversation) next(ctx context.Context) *pluginv1.StartCommand {
 func (c *conversation) run(ctx context.Context) error {
 	var t *openTarget
 	over := false
-	for start := c.next(ctx); start != nil; start = c.next(ctx) {
+	for start := c.next(); start != nil; start = c.next() {
 		if h := start.GetHandle(); h != 0 || t == nil {
 			var err error
 			if t, err = c.server.target(h); err != nil {
@@ -193,13 +196,14 @@ func (c *conversation) run(ctx context.Context) error {
 	c.sending.Lock()
 	c.ended = true // records of goroutines that a template left behind are dropped
 	c.sending.Unlock()
-	if err := c.stream.Context().Err(); err != nil {
-		return status.FromContextError(err).Err()
-	}
-	if c.server.ending() {
+	select {
+	case <-c.broken:
+		return status.Error(codes.Canceled, errHostGone.Error())
+	case <-c.server.ended:
 		return errStopping()
+	default:
+		return nil
 	}
-	return nil
 }
 
 // send says r about a work.

@@ -18,11 +18,11 @@ import (
 // inBubble runs f where time passes only when everybody waits.
 func inBubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
-	t.Parallel()
 	synctest.Test(t, f)
 }
 
 func TestApplyWaitsOnlyForStarted(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		b := newBench()
 		k := b.begin(t)
@@ -46,6 +46,7 @@ func TestApplyWaitsOnlyForStarted(t *testing.T) {
 }
 
 func TestStateIsCapturedOnlyWhereItIsNeeded(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		w := auto(work("one", "two", "three"))
 		w.GetSteps()[0].Mode = pluginv1.RollbackMode_ROLLBACK_MODE_UNSPECIFIED
@@ -63,10 +64,11 @@ func TestStateIsCapturedOnlyWhereItIsNeeded(t *testing.T) {
 }
 
 func TestApplyFails(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
-		name   string
-		break_ func(s *TemplateSpec[*bench, None, word1])
-		want   []string
+		name  string
+		spoil func(s *TemplateSpec[*bench, None, word1])
+		want  []string
 	}{
 		{
 			"plain error",
@@ -114,9 +116,10 @@ func TestApplyFails(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			inBubble(t, func(t *testing.T) {
 				b := newBench()
-				tt.break_(&b.spec)
+				tt.spoil(&b.spec)
 				k := b.begin(t)
 				k.start(0, 0, work("one", "two"))
 				k.answer(1, false)
@@ -129,6 +132,7 @@ func TestApplyFails(t *testing.T) {
 }
 
 func TestCaptureFails(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		b := newBench()
 		b.spec.Capture = func(_ context.Context, _ *bench, s *benchStep) ([]byte, error) {
@@ -151,6 +155,7 @@ func TestCaptureFails(t *testing.T) {
 func last(lines []string) string { return lines[len(lines)-1] }
 
 func TestNothingIsBegun(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name string
 		work func() *pluginv1.Work
@@ -188,6 +193,7 @@ func TestNothingIsBegun(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			inBubble(t, func(t *testing.T) {
 				k := newBench().begin(t)
 				k.start(0, 0, tt.work())
@@ -200,6 +206,7 @@ func TestNothingIsBegun(t *testing.T) {
 }
 
 func TestUnknownHandle(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		k := newBench().begin(t)
 		k.handle = 99
@@ -212,6 +219,7 @@ func TestUnknownHandle(t *testing.T) {
 }
 
 func TestOnlyTheFirstStartCarriesTheHandle(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		k := newBench().begin(t)
 		k.start(0, 0, work("one"))
@@ -225,6 +233,7 @@ func TestOnlyTheFirstStartCarriesTheHandle(t *testing.T) {
 }
 
 func TestAfterAFailureTheRestIsSkipped(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		b := newBench()
 		b.spec.Apply = func(_ context.Context, _ *bench, s *benchStep) error { return errors.New("no " + s.Payload.Word) }
@@ -239,6 +248,7 @@ func TestAfterAFailureTheRestIsSkipped(t *testing.T) {
 }
 
 func TestRollback(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		k := newBench().begin(t)
 		k.start(0, 0, undoing(work("one", "two"), "undo one", ""))
@@ -253,6 +263,7 @@ func TestRollback(t *testing.T) {
 }
 
 func TestRollbackFunction(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		b := newBench()
 		b.spec.Rollback = func(_ context.Context, conn *bench, s *benchStep) error {
@@ -271,6 +282,7 @@ func TestRollbackFunction(t *testing.T) {
 }
 
 func TestRollbackRefused(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		k := newBench().begin(t)
 		k.start(0, 0, undoing(work("one", "two"), "a", "b"))
@@ -282,8 +294,10 @@ func TestRollbackRefused(t *testing.T) {
 }
 
 func TestRefusedCheckpoints(t *testing.T) {
+	t.Parallel()
 	const refused = "the host refused to record a checkpoint, so its lease is lost"
 	t.Run("started", func(t *testing.T) {
+		t.Parallel()
 		inBubble(t, func(t *testing.T) {
 			k := newBench().begin(t)
 			k.start(0, 0, work("one"))
@@ -295,6 +309,7 @@ func TestRefusedCheckpoints(t *testing.T) {
 		})
 	})
 	t.Run("captured, while started is waited for", func(t *testing.T) {
+		t.Parallel()
 		inBubble(t, func(t *testing.T) {
 			k := newBench().begin(t)
 			k.start(0, 0, auto(work("one")))
@@ -305,6 +320,7 @@ func TestRefusedCheckpoints(t *testing.T) {
 		})
 	})
 	t.Run("applied, while the next step is under way", func(t *testing.T) {
+		t.Parallel()
 		inBubble(t, func(t *testing.T) {
 			b := newBench()
 			b.spec.Apply = func(ctx context.Context, _ *bench, s *benchStep) error {
@@ -326,258 +342,8 @@ func TestRefusedCheckpoints(t *testing.T) {
 	})
 }
 
-// slowly applies for a minute, or until its context ends.
-func slowly(ctx context.Context, conn *bench, s *benchStep) error {
-	select {
-	case <-time.After(time.Minute):
-		conn.note(s.Payload.Word)
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func TestHeartbeats(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		b := newBench()
-		b.spec.Apply = slowly
-		k := b.begin(t)
-		k.start(0, 0, work("one"))
-		time.Sleep(3500 * time.Millisecond) // also while it waits for the host
-		if n := k.heartbeats(); n != 3 {
-			t.Errorf("%d heartbeats in 3.5 s, want 3", n)
-		}
-		k.answer(1, false)
-		time.Sleep(2 * time.Minute)
-		if n := k.heartbeats(); n < 62 || n > 63 {
-			t.Errorf("%d heartbeats in 63.5 s and none after the work", n)
-		}
-		k.expectDid("one")
-		_ = k.end()
-	})
-}
-
-func TestLease(t *testing.T) {
-	const over = "the lease ran out before the work was done"
-	t.Run("ends the work", func(t *testing.T) {
-		inBubble(t, func(t *testing.T) {
-			b := newBench()
-			b.spec.Apply = slowly
-			k := b.begin(t)
-			k.start(0, 10*time.Second, work("one"))
-			k.answer(1, false)
-			time.Sleep(9999 * time.Millisecond)
-			k.expect("0 begun", "0 #1 STARTED 0/-1")
-			time.Sleep(time.Millisecond)
-			synctest.Wait()
-			k.expect("0 begun", "0 #1 STARTED 0/-1", "0 done FENCED 0/-1 "+over)
-			_ = k.end()
-		})
-	})
-	t.Run("extended", func(t *testing.T) {
-		inBubble(t, func(t *testing.T) {
-			b := newBench()
-			b.spec.Apply = slowly
-			k := b.begin(t)
-			k.start(0, 10*time.Second, work("one"))
-			k.answer(1, false)
-			time.Sleep(9 * time.Second)
-			k.lease(20 * time.Second)
-			k.lease(5 * time.Second) // shorter: says nothing new
-			time.Sleep(19 * time.Second)
-			k.start(1, 40*time.Second, work("two")) // extends it too
-			time.Sleep(39 * time.Second)
-			k.expectDid("one")
-			_ = k.end()
-		})
-	})
-	t.Run("over before a work begins", func(t *testing.T) {
-		inBubble(t, func(t *testing.T) {
-			k := newBench().begin(t)
-			k.start(0, time.Second, work("one"))
-			k.answer(1, false)
-			time.Sleep(2 * time.Second)
-			k.start(1, 0, work("two"))
-			k.expect("0 begun", "0 #1 STARTED 0/-1", "0 #2 APPLIED 0/-1", "0 done", "1 begun", "1 done clean step-clean FENCED 0/-1 "+over)
-			_ = k.end()
-		})
-	})
-	t.Run("over between works and then renewed", func(t *testing.T) {
-		inBubble(t, func(t *testing.T) {
-			k := newBench().begin(t)
-			k.start(0, time.Second, work("one"))
-			k.answer(1, false)
-			time.Sleep(2 * time.Second)
-			k.start(1, time.Second, work("two"))
-			k.answer(3, false)
-			k.expectDid("one, two")
-			_ = k.end()
-		})
-	})
-	t.Run("over when the answer comes", func(t *testing.T) {
-		t.Parallel()
-		// As in a process that was frozen: its timer has not fired yet.
-		c := &conversation{}
-		c.lease.until = time.Now()
-		if err := c.answered(t.Context(), false); !errors.Is(err, errLeaseOver) {
-			t.Errorf("got %v, want %v", err, errLeaseOver)
-		}
-	})
-}
-
-func TestStop(t *testing.T) {
-	t.Run("now", func(t *testing.T) {
-		inBubble(t, func(t *testing.T) {
-			b := newBench()
-			b.spec.Apply = slowly
-			k := b.begin(t)
-			k.start(0, 0, work("one"))
-			k.start(1, 0, work("two"))
-			k.answer(1, false)
-			began := time.Now()
-			k.stop(pluginv1.StopMode_STOP_MODE_NOW)
-			k.expect("0 begun", "0 #1 STARTED 0/-1", "0 done CANCELLED 0/-1 stopped on request", "1 done skipped")
-			if d := time.Since(began); d != 0 {
-				t.Errorf("it took %s", d)
-			}
-			_ = k.end()
-		})
-	})
-	t.Run("an unknown mode is now", func(t *testing.T) {
-		inBubble(t, func(t *testing.T) {
-			b := newBench()
-			b.spec.Apply = slowly
-			k := b.begin(t)
-			k.start(0, 0, work("one"))
-			k.answer(1, false)
-			k.stop(77)
-			k.expect("0 begun", "0 #1 STARTED 0/-1", "0 done CANCELLED 0/-1 stopped on request")
-			_ = k.end()
-		})
-	})
-	t.Run("now, while it waits for the host", func(t *testing.T) {
-		inBubble(t, func(t *testing.T) {
-			k := newBench().begin(t)
-			k.start(0, 0, work("one"))
-			k.stop(pluginv1.StopMode_STOP_MODE_NOW)
-			k.expect("0 begun", "0 #1 STARTED 0/-1", "0 done clean step-clean CANCELLED 0/-1 stopped on request")
-			k.expectDid("")
-			_ = k.end()
-		})
-	})
-	t.Run("after the step", func(t *testing.T) {
-		inBubble(t, func(t *testing.T) {
-			b := newBench()
-			b.spec.Apply = slowly
-			k := b.begin(t)
-			k.start(0, 0, work("one", "two"))
-			k.start(1, 0, work("three"))
-			k.answer(1, false)
-			k.stop(pluginv1.StopMode_STOP_MODE_AFTER_STEP)
-			time.Sleep(2 * time.Minute)
-			k.expect("0 begun", "0 #1 STARTED 0/-1", "0 #2 APPLIED 0/-1", "0 done step-clean CANCELLED 1/-1 stopped on request", "1 done skipped")
-			k.expectDid("one")
-			_ = k.end()
-		})
-	})
-	t.Run("after the last step", func(t *testing.T) {
-		inBubble(t, func(t *testing.T) {
-			k := newBench().begin(t)
-			k.start(0, 0, work("one"))
-			k.stop(pluginv1.StopMode_STOP_MODE_AFTER_STEP)
-			k.answer(1, false)
-			k.expect("0 begun", "0 #1 STARTED 0/-1", "0 #2 APPLIED 0/-1", "0 done")
-			_ = k.end()
-		})
-	})
-	t.Run("before anything", func(t *testing.T) {
-		inBubble(t, func(t *testing.T) {
-			k := newBench().begin(t)
-			k.stop(pluginv1.StopMode_STOP_MODE_AFTER_STEP)
-			k.start(0, 0, work("one"))
-			k.expect("0 done skipped")
-			_ = k.end()
-		})
-	})
-	t.Run("during a rollback", func(t *testing.T) {
-		inBubble(t, func(t *testing.T) {
-			k := newBench().begin(t)
-			k.start(0, 0, undoing(work("one", "two"), "a", "b"))
-			k.stop(pluginv1.StopMode_STOP_MODE_AFTER_STEP)
-			k.answer(1, false)
-			k.expect("0 begun", "0 #1 UNDONE 1/-1", "0 done step-clean CANCELLED 0/-1 stopped on request")
-			_ = k.end()
-		})
-	})
-}
-
-func TestHostIsGone(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		b := newBench()
-		var cause error
-		b.spec.Apply = func(ctx context.Context, _ *bench, _ *benchStep) error {
-			<-ctx.Done()
-			cause = context.Cause(ctx)
-			return cause
-		}
-		k := b.begin(t)
-		k.start(0, 0, work("one"))
-		k.answer(1, false)
-		k.cancel()
-		if err := <-k.ended; status.Code(err) != codes.Canceled {
-			t.Errorf("end: %v", err)
-		}
-		// Which of the two is seen first does not matter.
-		if !errors.Is(cause, errHostGone) && !errors.Is(cause, context.Canceled) {
-			t.Errorf("cause: %v", cause)
-		}
-	})
-}
-
-func TestHostClosesItsSide(t *testing.T) {
-	t.Run("while a work waits for it", func(t *testing.T) {
-		inBubble(t, func(t *testing.T) {
-			k := newBench().begin(t)
-			k.start(0, 0, work("one"))
-			k.start(1, 0, work("two"))
-			if err := k.end(); err != nil {
-				t.Errorf("end: %v", err)
-			}
-			k.expect("0 begun", "0 #1 STARTED 0/-1",
-				"0 done clean step-clean CANCELLED 0/-1 the host closed its side of the conversation before it answered", "1 done skipped")
-			k.expectDid("")
-		})
-	})
-	t.Run("right after its answer", func(t *testing.T) {
-		inBubble(t, func(t *testing.T) {
-			k := newBench().begin(t)
-			k.start(0, 0, work("one"))
-			k.toPlug <- &pluginv1.ExecuteRequest{Command: &pluginv1.ExecuteRequest_Ack{Ack: &pluginv1.AckCommand{Checkpoint: 1}}}
-			if err := k.end(); err != nil {
-				t.Errorf("end: %v", err)
-			}
-			k.expectDid("one")
-		})
-	})
-	t.Run("with transactions still to do", func(t *testing.T) {
-		inBubble(t, func(t *testing.T) {
-			b := newBench()
-			b.driver.Transactor = &benchTransactor{}
-			k := b.begin(t)
-			for i := range 3 {
-				k.toPlug <- &pluginv1.ExecuteRequest{Command: &pluginv1.ExecuteRequest_Start{
-					Start: &pluginv1.StartCommand{Handle: k.handle, Sequence: uint32(i), Work: inTransaction(work("one"))},
-				}}
-			}
-			if err := k.end(); err != nil {
-				t.Errorf("end: %v", err)
-			}
-			k.expectDid("one, commit, one, commit, one, commit")
-		})
-	})
-}
-
 func TestUnknownCommandsAreIgnored(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		k := newBench().begin(t)
 		k.tell(&pluginv1.ExecuteRequest{})
@@ -590,53 +356,8 @@ func TestUnknownCommandsAreIgnored(t *testing.T) {
 	})
 }
 
-func TestPluginEnds(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		b := newBench()
-		b.spec.Apply = slowly
-		closed := false
-		b.driver.Close = func(context.Context, *bench) error {
-			closed = true
-			return nil
-		}
-		k := b.begin(t)
-		k.start(0, 0, work("one"))
-		k.answer(1, false)
-		k.server.stop(t.Context())
-		if !closed {
-			t.Error("the target system was not closed")
-		}
-		k.expect("0 begun", "0 #1 STARTED 0/-1", "0 done CANCELLED 0/-1 the plugin is ending")
-		if err := <-k.ended; status.Code(err) != codes.FailedPrecondition {
-			t.Errorf("end: %v", err)
-		}
-	})
-}
-
-func TestPluginEndsAlsoWhereATemplateDoesNot(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		b := newBench()
-		release := make(chan struct{})
-		b.spec.Apply = func(context.Context, *bench, *benchStep) error {
-			<-release
-			return nil
-		}
-		k := b.begin(t)
-		k.start(0, 0, work("one"))
-		k.answer(1, false)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		began := time.Now()
-		k.server.stop(ctx)
-		if d := time.Since(began); d != time.Second {
-			t.Errorf("stop took %s, want 1s", d)
-		}
-		close(release)
-		<-k.ended
-	})
-}
-
 func TestProgressAndLogs(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		b := newBench()
 		b.spec.Apply = func(ctx context.Context, _ *bench, s *benchStep) error {
@@ -668,8 +389,10 @@ func TestProgressAndLogs(t *testing.T) {
 }
 
 func TestResumedWorkIsNeverClean(t *testing.T) {
+	t.Parallel()
 	const end = "step-clean FENCED 1/-1 the host refused to record a checkpoint, so its lease is lost"
 	t.Run("a later step", func(t *testing.T) {
+		t.Parallel()
 		inBubble(t, func(t *testing.T) {
 			w := work("one", "two")
 			w.Steps = w.GetSteps()[1:]
@@ -681,6 +404,7 @@ func TestResumedWorkIsNeverClean(t *testing.T) {
 		})
 	})
 	t.Run("a step with parts", func(t *testing.T) {
+		t.Parallel()
 		inBubble(t, func(t *testing.T) {
 			w := work("one")
 			w.GetSteps()[0].PartsApplied = 2

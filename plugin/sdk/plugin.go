@@ -232,9 +232,10 @@ func (c *catalog) addTemplate(i int, t template) []error {
 	problems := slices.Clone(info.problems)
 	drivers := info.drivers
 	if len(drivers) == 0 {
-		for _, d := range c.metadata.Drivers {
-			if d.Target {
-				drivers = append(drivers, d.Type)
+		for _, m := range c.metadata.Drivers {
+			// One that lost its name to another is reported already.
+			if d, ok := c.drivers[m.Type]; ok && m.Target && d.info().typ == m.Type {
+				drivers = append(drivers, m.Type)
 			}
 		}
 	}

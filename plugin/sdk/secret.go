@@ -12,7 +12,8 @@ const masked = "***"
 
 // Secret is a text that must not be seen: printed, logged or encoded in any way
 // it is "***". Its schema says "x-sensitive", so that users must write a
-// reference instead of the value.
+// reference instead of the value. Keep it in exported fields: package fmt prints
+// unexported ones without asking them.
 type Secret string
 
 // Reveal returns the value, for the one place that needs it.

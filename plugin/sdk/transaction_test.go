@@ -40,6 +40,7 @@ func (*benchTransactor) Markers(context.Context, *bench, Fence, []string) ([]Mar
 }
 
 func TestTransaction(t *testing.T) {
+	t.Parallel()
 	boom := func(context.Context, *bench, *benchStep) error { panic("boom") }
 	tests := []struct {
 		name   string
@@ -140,6 +141,7 @@ func TestTransaction(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			inBubble(t, func(t *testing.T) {
 				b := newBench()
 				if tt.apply != nil {
@@ -157,6 +159,7 @@ func TestTransaction(t *testing.T) {
 }
 
 func TestTransactionIsInterrupted(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		b := newBench()
 		b.spec.Apply = slowly
@@ -171,6 +174,7 @@ func TestTransactionIsInterrupted(t *testing.T) {
 }
 
 func TestStopAfterStepLetsTheTransactionEnd(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		b := newBench()
 		b.spec.Apply = slowly
@@ -209,6 +213,7 @@ func partly(ctx context.Context, conn *bench, s *benchStep) error {
 }
 
 func TestParts(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name    string
 		words   string
@@ -236,6 +241,7 @@ func TestParts(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			inBubble(t, func(t *testing.T) {
 				b := newBench()
 				b.spec.Parts, b.spec.Apply = true, partly
@@ -255,6 +261,7 @@ func TestParts(t *testing.T) {
 }
 
 func TestPartsThatSwallowARefusal(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		b := newBench()
 		b.spec.Parts = true
@@ -277,6 +284,7 @@ func TestPartsThatSwallowARefusal(t *testing.T) {
 }
 
 func TestPartsWithMarkersOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		b := newBench()
 		b.spec.Parts = true
@@ -295,6 +303,7 @@ func TestPartsWithMarkersOfTheirOwn(t *testing.T) {
 }
 
 func TestPartsInATransactionAndInARollback(t *testing.T) {
+	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		b := newBench()
 		b.spec.Parts, b.spec.Apply = true, partly

@@ -164,15 +164,18 @@ func TestDecodeKeepsPlaces(t *testing.T) {
 
 func TestSchemaOfAText(t *testing.T) {
 	t.Parallel()
-	for want, schema := range map[string]func() (json.RawMessage, error){
-		`{"type":["string","object"]}`:         Schema[text1],
-		`{"type":"string","x-sensitive":true}`: Schema[Secret],
-		`{"type":"object"}`:                    Schema[Object],
-		`{"type":"string"}`:                    Schema[string],
-		`{"type":"object","properties":{},"additionalProperties":false}`: Schema[None],
+	for _, tt := range []struct {
+		schema func() (json.RawMessage, error)
+		want   string
+	}{
+		{Schema[text1], `{"type":["string","object"]}`},
+		{Schema[Secret], `{"type":"string","x-sensitive":true}`},
+		{Schema[Object], `{"type":"object"}`},
+		{Schema[string], `{"type":"string"}`},
+		{Schema[None], `{"type":"object","properties":{},"additionalProperties":false}`},
 	} {
-		if got, err := schema(); err != nil || string(got) != want {
-			t.Errorf("got %s, %v; want %s", got, err, want)
+		if got, err := tt.schema(); err != nil || string(got) != tt.want {
+			t.Errorf("got %s, %v; want %s", got, err, tt.want)
 		}
 	}
 	if _, err := Schema[chan int](); err == nil {

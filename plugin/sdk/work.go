@@ -49,7 +49,7 @@ func (c *conversation) work(ctx context.Context, t *openTarget, start *pluginv1.
 	defer c.heartbeats(seq)()
 	ctx = withTargetID(withLogger(ctx, c.logger(seq)), t.id)
 
-	r := c.do(ctx, t, seq, wire)
+	r := c.perform(ctx, t, seq, wire)
 	done := &pluginv1.DoneEvent{
 		Marker:   r.marker,
 		Captured: toCaptured(r.captured),
@@ -88,8 +88,8 @@ func (r result) failure(cause error) *pluginv1.Failure {
 	return f
 }
 
-// do finds what the work needs and does it.
-func (c *conversation) do(ctx context.Context, t *openTarget, seq uint32, wire *pluginv1.Work) result {
+// perform finds what the work needs and does it.
+func (c *conversation) perform(ctx context.Context, t *openTarget, seq uint32, wire *pluginv1.Work) result {
 	refuse := func(err error) result { return result{err: err, part: -1, clean: true, stepClean: true} }
 	var rollingBack bool
 	switch wire.GetDirection() {
@@ -190,7 +190,7 @@ func (w *workRun) resumed() bool {
 // apply does the steps outside a transaction.
 func (w *workRun) apply(ctx context.Context) result {
 	touched := false
-	// fail ends the work at the step under way, which was not begun.
+	// notBegun ends the work before the step that was entered last.
 	notBegun := func(err error) result {
 		return result{
 			err: err, step: w.step.index(), part: -1,

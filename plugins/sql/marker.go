@@ -21,8 +21,8 @@ type mark struct {
 	rolledBack            bool
 	captured              sdk.Captured
 	// clear takes away the markers of parts of this step, because it was
-	// rolled back.
-	clear bool
+	// rolled back; taking notes in them that its rollback has begun.
+	clear, taking bool
 }
 
 // markerRow is a marker as read.
@@ -57,12 +57,12 @@ func gather(rows []markerRow) ([]sdk.Marker, error) {
 			out = append(out, m)
 			continue
 		}
-		key := r.changeID + "\x00" + r.executionID
+		key := fmt.Sprintf("%s\x00%s\x00%t", r.changeID, r.executionID, r.rolledBack)
 		i, ok := index[key]
 		if !ok {
 			i = len(out)
 			index[key] = i
-			out = append(out, sdk.Marker{ChangeID: r.changeID, ExecutionID: r.executionID, Token: r.token})
+			out = append(out, sdk.Marker{ChangeID: r.changeID, ExecutionID: r.executionID, Token: r.token, RolledBack: r.rolledBack})
 		}
 		out[i].Parts = append(out[i].Parts, sdk.Part{Step: r.step, Part: r.part})
 	}
@@ -98,6 +98,22 @@ func (transactor) Markers(ctx context.Context, c *Conn, f sdk.Fence, changeIDs [
 	}
 	return gather(rows)
 }
+
+// sqlFor returns the statement that m is, where it is not a marker to be written,
+// with ? for scope, change and step.
+func (m mark) sqlFor(table string) (query string, ok bool) {
+	where := " WHERE scope = ? AND change_id = ? AND step = ?"
+	switch {
+	case m.clear:
+		return "DELETE FROM " + table + where, true
+	case m.taking:
+		return "UPDATE " + table + " SET rolled_back = " + trueLiteral + where, true
+	}
+	return "", false
+}
+
+// trueLiteral is true in every dialect, for a column of type BOOLEAN.
+const trueLiteral = "(1 = 1)"
 
 // part runs one statement in a transaction of its own, together with its marker.
 func (c *Conn) part(ctx context.Context, f sdk.Fence, m mark, s statement) error {

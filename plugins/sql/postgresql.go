@@ -342,8 +342,11 @@ func (p *postgresql) batch(f sdk.Fence, list []statement, marks []mark) (b *pgx.
 		b.Queue(s.Text)
 	}
 	for _, m := range marks {
-		if m.clear {
-			b.Queue("DELETE FROM "+p.settings.marker+" WHERE scope = $1 AND change_id = $2 AND step = $3", f.Scope, m.changeID, m.step)
+		if q, ok := m.sqlFor(p.settings.marker); ok {
+			for i := 1; strings.Contains(q, "?"); i++ {
+				q = strings.Replace(q, "?", "$"+strconv.Itoa(i), 1)
+			}
+			b.Queue(q, f.Scope, m.changeID, m.step)
 			continue
 		}
 		captured, err := encode(m.captured)

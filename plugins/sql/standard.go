@@ -193,8 +193,8 @@ func (d *standard) inside(ctx context.Context, c *sql.Conn, f sdk.Fence, fn func
 		return err
 	}
 	for _, m := range marks {
-		if m.clear {
-			_, err = c.ExecContext(ctx, "DELETE FROM "+d.settings.marker+" WHERE scope = ? AND change_id = ? AND step = ?", f.Scope, m.changeID, m.step)
+		if q, ok := m.sqlFor(d.settings.marker); ok {
+			_, err = c.ExecContext(ctx, q, f.Scope, m.changeID, m.step)
 		} else {
 			var captured []byte
 			if captured, err = encode(m.captured); err == nil {

@@ -186,6 +186,18 @@ func apply(ctx context.Context, c *Conn, s step) error {
 			})
 		})
 	}
+	if s.RollingBack {
+		// It is taken back statement by statement: from here on the markers do
+		// not prove any more that the step is in place.
+		err := c.retry(ctx, func() error {
+			return c.db.transact(ctx, s.Fence, func(context.Context, transaction) ([]mark, error) {
+				return []mark{{changeID: s.ChangeID, step: s.Index, taking: true}}, nil
+			})
+		})
+		if err != nil {
+			return err
+		}
+	}
 	return applyParts(ctx, c, s, list)
 }
 

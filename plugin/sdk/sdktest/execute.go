@@ -117,7 +117,7 @@ func stopEndsWork(ctx context.Context, b *Bench) error {
 }
 
 func leaseEndsWork(ctx context.Context, b *Bench) error {
-	const lease = 700 * time.Millisecond
+	const lease = time.Second
 	began := time.Now()
 	k, err := slowly(ctx, b, lease)
 	if err != nil {
@@ -134,7 +134,7 @@ func leaseEndsWork(ctx context.Context, b *Bench) error {
 }
 
 func leaseIsExtended(ctx context.Context, b *Bench) error {
-	const lease = 700 * time.Millisecond
+	const lease = time.Second
 	k, err := slowly(ctx, b, lease)
 	if err != nil {
 		return err

@@ -3,32 +3,27 @@ package split
 // findMySQLBody finds a stored program of MySQL or MariaDB, or one of MariaDB's
 // compound statements that stand outside of one.
 func findMySQLBody(h head) (b body, known bool) {
-	m := &mysqlBody{src: h.src}
-	switch h.word(0) {
-	case "CREATE", "ALTER":
-		return findMySQLProgram(h, m)
-	case "BEGIN":
+	switch {
+	case h.is(0, "CREATE", "ALTER"):
+		return findMySQLProgram(h)
+	case h.is(0, "BEGIN"):
 		// BEGIN alone starts a transaction.
-		last := len(h.tokens) - 1
-		switch {
+		switch last := len(h.tokens) - 1; {
 		case last == 0, last == 1 && h.is(1, "NOT"):
 			return nil, false
 		case last == 2 && h.is(1, "NOT") && h.is(2, "ATOMIC"):
-			m.state = inBody
-			m.blocks = []block{{kind: beginBlock, token: h.tokens[0]}}
-			m.starts = true
-			return m, true
+			return &mysqlBody{src: h.src, state: inBody, starts: true, blocks: []block{{kind: beginBlock, token: h.tokens[0]}}}, true
 		}
-	case "IF", "CASE", "LOOP", "REPEAT", "WHILE", "FOR":
-		m.state = inBody
-		m.starts = true
+	case h.is(0, "IF", "CASE", "LOOP", "REPEAT", "WHILE", "FOR"):
+		m := &mysqlBody{src: h.src, state: inBody, starts: true}
 		m.next(h.tokens[0])
 		return m, true
 	}
 	return nil, true
 }
 
-func findMySQLProgram(h head, m *mysqlBody) (b body, known bool) {
+// findMySQLProgram finds what is made, behind options of which one is a user.
+func findMySQLProgram(h head) (b body, known bool) {
 	for i := 1; i < len(h.tokens); {
 		switch {
 		case h.is(i, "OR", "REPLACE", "AGGREGATE"):
@@ -36,18 +31,13 @@ func findMySQLProgram(h head, m *mysqlBody) (b body, known bool) {
 		case h.is(i, "DEFINER"):
 			i = h.afterDefiner(i)
 		case h.is(i, "PROCEDURE"):
-			m.state = beforeParameters
-			return m, true
+			return &mysqlBody{src: h.src, state: beforeParameters}, true
 		case h.is(i, "FUNCTION"):
-			m.state = beforeParameters
-			m.function = true
-			return m, true
+			return &mysqlBody{src: h.src, state: beforeParameters, function: true}, true
 		case h.is(i, "TRIGGER"):
-			m.state = beforeRow
-			return m, true
+			return &mysqlBody{src: h.src, state: beforeRow}, true
 		case h.is(i, "EVENT"):
-			m.state = beforeDo
-			return m, true
+			return &mysqlBody{src: h.src, state: beforeDo}, true
 		default:
 			return nil, true
 		}

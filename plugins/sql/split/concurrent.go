@@ -21,7 +21,7 @@ func ConcurrentIndex(s Statement) (schema, index string, ok bool) {
 	if !strings.HasPrefix(s.Keyword, "CREATE ") || !strings.HasSuffix(s.Keyword, " INDEX CONCURRENTLY") {
 		return "", "", false
 	}
-	h := readHead(PostgreSQL, s.Text)
+	h := readHead(s.Text)
 	i := h.object(PostgreSQL, 0).next
 	if h.follow(i, "IF", "NOT", "EXISTS") {
 		i += 3
@@ -40,13 +40,10 @@ func ConcurrentIndex(s Statement) (schema, index string, ok bool) {
 	return schema, index, ok
 }
 
-// readHead returns the first tokens of a statement.
-func readHead(d Dialect, statement string) head {
+// readHead returns the first tokens of a statement of PostgreSQL.
+func readHead(statement string) head {
 	h := head{src: statement}
-	lex, err := d.lexis()
-	if err != nil {
-		return h
-	}
+	lex, _ := PostgreSQL.lexis() // a dialect that there is
 	scan := scanner{src: statement, lex: lex, delim: delimiter{text: semicolon}, version: -1, lenient: true}
 	for len(h.tokens) < longestHead {
 		t, p := scan.next()

@@ -65,7 +65,7 @@ func (d delimiter) where() string {
 // strip removes the space and the delimiters at the end of text.
 func (d delimiter) strip(text string) string {
 	for {
-		text = strings.TrimRight(text, blank)
+		text = strings.TrimRight(text, whiteSpace)
 		at := len(text) - len(d.text)
 		if at < 0 || !d.matches(text, at) {
 			return text

@@ -26,6 +26,9 @@ func TestSplitPostgreSQL(t *testing.T) {
 		{"escape string with a doubled quote", `SELECT E'a''\';'; SELECT 2`, []string{`SELECT E'a''\';'`, "SELECT 2"}},
 		{"escape string goes on", "SELECT E'a' \n -- c\n '\\';'; SELECT 2", []string{"SELECT E'a' \n -- c\n '\\';'", "SELECT 2"}},
 		{"escape string does not go on in the line", `SELECT E'a' '\'; SELECT 2`, []string{`SELECT E'a' '\'`, "SELECT 2"}},
+		{"escape string at the end", "SELECT E'a'\n -- c", []string{"SELECT E'a'\n -- c"}},
+		{"escape string before space", "SELECT E'a'\n", []string{"SELECT E'a'"}},
+		{"dollar at the end", "SELECT 1; SELECT $a", []string{"SELECT 1", "SELECT $a"}},
 		{"a name that ends in e", `SELECT date'\'; SELECT 2`, []string{`SELECT date'\'`, "SELECT 2"}},
 		{"other prefixes", `SELECT U&'\0061', B'1', X'F', N'\'; SELECT U&"\0062;"`, []string{`SELECT U&'\0061', B'1', X'F', N'\'`, `SELECT U&"\0062;"`}},
 		{"backslash in a name", `SELECT "a\"; SELECT 2`, []string{`SELECT "a\"`, "SELECT 2"}},
@@ -253,6 +256,7 @@ func TestSplitMySQLBodies(t *testing.T) {
 		{"IF", "CREATE PROCEDURE p() BEGIN IF a THEN SELECT 1; ELSEIF b THEN SELECT 2; ELSE SELECT 3; END IF; END"},
 		{"IF with parentheses", "CREATE PROCEDURE p() BEGIN IF (a) THEN SELECT IF(a, 1, 2); END IF; IF(b) THEN SELECT 2; END IF; END"},
 		{"IF in IF", "CREATE PROCEDURE p() BEGIN IF a THEN IF b THEN SELECT 1; END IF; ELSE IF c THEN SELECT 2; END IF; END IF; END"},
+		{"THEN without IF", "CREATE PROCEDURE p() SELECT a THEN b"}, // not valid, but one statement
 		{"IF alone", "CREATE PROCEDURE p() IF a THEN SELECT 1; END IF"},
 		{"IF EXISTS", "CREATE PROCEDURE p() BEGIN DROP TABLE IF EXISTS t; CREATE TABLE IF NOT EXISTS t (a int); IF EXISTS (SELECT 1) THEN SELECT 1; END IF; END"},
 		{"IF with a CASE", "CREATE PROCEDURE p() BEGIN IF CASE WHEN a THEN 1 END THEN SELECT 1; END IF; END"},

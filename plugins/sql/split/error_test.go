@@ -224,3 +224,14 @@ func TestSplitWholeRefusesCommands(t *testing.T) {
 		}
 	}
 }
+
+func TestPlacesLookBack(t *testing.T) {
+	t.Parallel()
+
+	p := newPlaces("\ufeffa\né;b", 3)
+	for _, tc := range []struct{ offset, line, column int }{{8, 2, 3}, {3, 1, 1}, {5, 2, 1}, {5, 2, 1}, {9, 2, 4}} {
+		if line, column := p.of(tc.offset); line != tc.line || column != tc.column {
+			t.Errorf("offset %d is at %d:%d, want %d:%d", tc.offset, line, column, tc.line, tc.column)
+		}
+	}
+}

@@ -61,8 +61,6 @@ func (s *scanner) next() (token, *problem) {
 		case s.version >= 0 && strings.HasPrefix(rest, "*/"):
 			s.version = -1
 			s.move(s.at + 2)
-		case s.version < 0 && s.delim.matches(s.src, s.at):
-			return s.token(terminator, s.at+len(s.delim.text)), nil
 		case c == '#' && s.lex.hashComments, strings.HasPrefix(rest, "--") && s.dashesComment(rest[2:]):
 			if t, ok := s.lineComment(); ok {
 				return t, nil
@@ -71,6 +69,8 @@ func (s *scanner) next() (token, *problem) {
 			if p := s.blockComment(); p != nil {
 				return token{}, p
 			}
+		case s.version < 0 && s.delim.matches(s.src, s.at):
+			return s.token(terminator, s.at+len(s.delim.text)), nil
 		default:
 			return s.code(c)
 		}

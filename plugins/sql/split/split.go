@@ -59,9 +59,10 @@ type Options struct {
 	// Delimiter ends a statement. It defaults to ";", which is the only one
 	// that is looked past inside parentheses and in the bodies of stored
 	// programs: any other delimiter ends a statement wherever it stands outside
-	// quotes and comments. A word, and "/", count only alone on a line. It has
-	// at most 15 bytes, and neither white space nor quotes nor backslashes, and
-	// does not begin like a comment.
+	// quotes and comments. What has semicolons in it then is classified like a
+	// whole script. A word, and "/", count only alone on a line. It has at most
+	// 15 bytes, and neither white space nor quotes nor backslashes, and does not
+	// begin like a comment. A DELIMITER line in the script replaces it.
 	Delimiter string
 }
 

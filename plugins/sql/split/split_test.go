@@ -203,6 +203,9 @@ func TestSplitWithDelimiter(t *testing.T) {
 		{"@", []splitCase{
 			{"quoted", "SELECT 'c@d'@ SELECT 2", []string{"SELECT 'c@d'", "SELECT 2"}},
 		}},
+		{"-", []splitCase{
+			{"comments come first", "-- a\nSELECT 1- SELECT 2 -- b", []string{"-- a\nSELECT 1", "SELECT 2 -- b"}},
+		}},
 		{";;", []splitCase{
 			{"one is not enough", "SELECT 1; SELECT 2;; SELECT 3", []string{"SELECT 1; SELECT 2", "SELECT 3"}},
 		}},

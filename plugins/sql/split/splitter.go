@@ -13,14 +13,10 @@ type splitter struct {
 	places  places
 	stmt    current
 
-	out   []Statement
-	spans []span // of the statements in the script
+	out []Statement
 
 	sectionSeen marker
 }
-
-// span is the place of a statement's text.
-type span struct{ start, end int }
 
 // current is the statement that is being read. Where it ends with something else
 // than a semicolon it may have several parts, which are statements to the server.
@@ -187,9 +183,8 @@ func (s *splitter) end(t token) {
 // emit adds the statement that is in the script from byte start to end.
 func (s *splitter) emit(start, end, first int, c class) {
 	start += len(s.scan.src[start:end]) - len(strings.TrimLeft(s.scan.src[start:end], blank))
-	content := strings.TrimRight(s.scan.src[start:end], blank)
+	content := strings.TrimRight(s.scan.src[start:end], whiteSpace)
 	line, column := s.places.of(first)
-	s.spans = append(s.spans, span{start: start, end: start + len(content)})
 	s.out = append(s.out, Statement{
 		Text: content, Line: line, Column: column,
 		Kind: c.kind, Keyword: c.keyword, Tx: c.tx, Reason: c.reason, Note: c.note,

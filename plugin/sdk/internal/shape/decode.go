@@ -265,7 +265,8 @@ func (d *decoder) scalar(t *Type, n *Node, v reflect.Value, path string, r rules
 	if t.form == formInt || t.form == formUint {
 		needed = "a whole number"
 	}
-	if n.Kind != Number && !(d.opts.Resolved && n.Kind == String && numeral.MatchString(n.Text)) {
+	spelled := d.opts.Resolved && n.Kind == String && numeral.MatchString(n.Text)
+	if n.Kind != Number && !spelled {
 		d.wrongType(path, needed, n)
 		return
 	}

@@ -57,7 +57,6 @@ type everything struct {
 	Nested   []struct{ Leaf }  `json:"nested,omitempty"`
 	Labels   map[string]string `json:"labels,omitempty" pattern:"^x"`
 	Hidden   string            `json:"-"`
-	private  string
 }
 
 // Leaf is embedded.
@@ -137,32 +136,13 @@ func TestSchemaFalse(t *testing.T) {
 }
 
 type (
-	noTag  struct{ Name string }
-	badTag struct {
-		A string `json:"a" dsec:"x"`
-	} //nolint:govet // the tag is wrong on purpose
-	unquoted struct {
-		A string "json:\"a\" desc:oops"
-	} //nolint:govet // the tag is wrong on purpose
-	twice struct {
-		A string "json:\"a\" json:\"b\""
-	} //nolint:govet // the tag is wrong on purpose
-	glued struct {
-		A string "json:\"a\"desc:\"b\""
-	} //nolint:govet // the tag is wrong on purpose
+	noTag      struct{ Name string }
 	foreignTag struct {
 		A string `json:"a" bson:"b" yaml:"c"`
 	}
 	badOption struct {
 		A string `json:"a,string"`
 	}
-	sameName struct {
-		A string `json:"a"`
-		B string `json:"a"` //nolint:govet // the tag is wrong on purpose
-	}
-	secretTag struct {
-		a string `json:"a"`
-	} //nolint:govet,unused // the tag is wrong on purpose
 	badEnum struct {
 		A bool `json:"a" enum:"x,y"`
 	}
@@ -262,6 +242,24 @@ func problemsOf[T any]() error {
 	return err
 }
 
+// tagged returns what is wrong with a struct of texts A, B, … with the tags. It
+// is made here because go vet would not let it be written.
+func tagged(tags ...reflect.StructTag) error {
+	var fields []reflect.StructField
+	for i, tag := range tags {
+		fields = append(fields, reflect.StructField{Name: string(rune('A' + i)), Type: reflect.TypeFor[string](), Tag: tag})
+	}
+	return problemsOfStruct(fields)
+}
+
+func problemsOfStruct(fields []reflect.StructField) error {
+	typ := reflect.StructOf(fields)
+	if _, err := shape.Of(typ); err != nil {
+		return errors.New(strings.ReplaceAll(err.Error(), typ.String(), "shape_test.made"))
+	}
+	return nil
+}
+
 func TestTags(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -270,14 +268,14 @@ func TestTags(t *testing.T) {
 		want string
 	}{
 		{"no tag", problemsOf[noTag](), "noTag.Name: the field has no name; give it a tag such as `json:\"name\"`, or `json:\"-\"`"},
-		{"misspelled", problemsOf[badTag](), `badTag.A: the tag "dsec" is not known; did you mean "desc"?`},
-		{"not quoted", problemsOf[unquoted](), `unquoted.A: the tags are not written as name:"value", from "desc:oops" on`},
-		{"twice", problemsOf[twice](), `twice.A: the tag "json" is there twice`},
-		{"glued", problemsOf[glued](), `glued.A: the tags are not separated by spaces`},
+		{"misspelled", tagged(`json:"a" dsec:"x"`), `made.A: the tag "dsec" is not known; did you mean "desc"?`},
+		{"not quoted", tagged(`json:"a" desc:oops`), `made.A: the tags are not written as name:"value", from "desc:oops" on`},
+		{"twice", tagged(`json:"a" json:"b"`), `made.A: the tag "json" is there twice`},
+		{"glued", tagged(`json:"a"desc:"b"`), `made.A: the tags are not separated by spaces`},
 		{"foreign", problemsOf[foreignTag](), ""},
 		{"option", problemsOf[badOption](), `badOption.A: the option "string" of the json tag has no meaning here`},
-		{"same name", problemsOf[sameName](), `sameName.B: another field has the name "a" too`},
-		{"not exported", problemsOf[secretTag](), `secretTag.a: the field has a json tag and is not exported`},
+		{"same name", tagged(`json:"a"`, `json:"a"`), `made.B: another field has the name "a" too`},
+		{"not exported", problemsOfStruct([]reflect.StructField{{Name: "a", PkgPath: "x", Type: reflect.TypeFor[string](), Tag: `json:"a"`}}), `made.a: the field has a json tag and is not exported`},
 		{"enum of bool", problemsOf[badEnum](), `badEnum.A: the tag enum is only for texts and numbers`},
 		{"enum twice", problemsOf[enumTwice](), `enumTwice.A: the tag enum has "x" twice`},
 		{"enum empty", problemsOf[enumEmpty](), `enumEmpty.A: the tag enum has an empty value`},
@@ -312,7 +310,7 @@ func TestTags(t *testing.T) {
 			if want != "" {
 				want = "shape_test." + want
 			}
-			if got := fmt.Sprint(tt.err); got != want && !(tt.err == nil && want == "") {
+			if got := fmt.Sprint(tt.err); (tt.err != nil || want != "") && got != want {
 				t.Errorf("error:\n got %s\nwant %s", got, want)
 			}
 		})
@@ -468,7 +466,7 @@ func TestClosest(t *testing.T) {
 	t.Parallel()
 	words := []string{"name", "number", "id"}
 	for _, tt := range []struct{ name, want string }{
-		{"nmae", "name"}, {"Name", "name"}, {"numbers", "number"}, {"ids", "id"}, {"value", ""}, {"if", "id"}, {"xy", ""},
+		{"nam", "name"}, {"naem", "name"}, {"Name", "name"}, {"numbers", "number"}, {"ids", "id"}, {"value", ""}, {"if", "id"}, {"xy", ""},
 	} {
 		if got := shape.Closest(tt.name, words); got != tt.want {
 			t.Errorf("closest to %q: got %q, want %q", tt.name, got, tt.want)
