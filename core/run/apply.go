@@ -151,7 +151,7 @@ func (r *runner) stage(ctx context.Context, i int) error {
 		case it.decision.Action.Pending():
 			pending++
 		default:
-			if _, ok := r.statusOf(it.change.ID); !ok {
+			if was, ok := r.statusOf(it.change.ID); !ok || was.Status == StatusUnknown || was.Status == StatusNotReached {
 				r.setStatus(it.change, StatusAlreadyApplied, it.decision.Why, 0, nil)
 			}
 		}

@@ -130,7 +130,9 @@ const maxAttempts = 3
 func (r *runner) attempts(ctx context.Context, report *Report, once func(ctx context.Context) error) error {
 	for attempt := 1; ; attempt++ {
 		err := r.locked(ctx, report, once)
-		if !errors.Is(err, ErrUnknownOutcome) || attempt == maxAttempts || ctx.Err() != nil {
+		// An instance that lost its lease has no say any more: another one may
+		// be at work, and this one's report must tell.
+		if !errors.Is(err, ErrUnknownOutcome) || errors.Is(err, lock.ErrLost) || attempt == maxAttempts || ctx.Err() != nil {
 			return err
 		}
 		r.Logger.Warn("the outcome of a change is not known; finding out under a new lease",

@@ -168,7 +168,7 @@ func (r *runner) takeBack(ctx context.Context, c *chain, it *item, undo bool) (*
 		it.newest = e
 		return nil, nil
 	}
-	if undo && res.Clean {
+	if undo && res.Clean && k.Transactional {
 		// Its transaction was rolled back: the change is still in place.
 		e.State = audit.Applied
 		e.Reason = "its undo failed and was rolled back"

@@ -64,7 +64,7 @@ const (
 	// idleInTransaction is how long a server keeps a transaction open whose
 	// client says nothing, so that a frozen instance does not hold a fence for
 	// ever.
-	idleInTransaction = time.Minute
+	idleInTransaction = 15 * time.Second
 	// connectTimeout bounds the making of one connection.
 	connectTimeout = 10 * time.Second
 )

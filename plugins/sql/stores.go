@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -44,6 +46,10 @@ type SQLiteStoreConfig struct {
 // the renewal of the lease, which must not wait for them, and one for looking.
 const storeConnections = 3
 
+// storeIdle is how long a server keeps a session of a store whose client says
+// nothing.
+const storeIdle = 10 * time.Second
+
 func stores() []sdk.StoreDriver {
 	return []sdk.StoreDriver{
 		sdk.NewStore(sdk.StoreSpec[SQLiteStoreConfig]{Type: "sqlite", Aliases: []string{"sqlite3"}, Summary: "a SQLite file", Open: openSQLiteStore}),
@@ -76,11 +82,15 @@ func openMySQLStore(ctx context.Context, c store.Config[MySQLStoreConfig]) (stor
 	if err != nil {
 		return nil, err
 	}
+	cfg.Params = map[string]string{"wait_timeout": strconv.Itoa(int(storeIdle.Seconds()))}
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {
 		return nil, sdk.Errorf(sdk.Invalid, "the connection settings are not right: %s", redactPassword(err.Error(), cfg.Passwd))
 	}
 	db := sql.OpenDB(connector)
+	// The server ends sessions that say nothing for a while, and with them the
+	// transaction of a frozen instance; the pool must give them up before.
+	db.SetConnMaxIdleTime(storeIdle / 2)
 	db.SetMaxOpenConns(storeConnections)
 	db.SetMaxIdleConns(storeConnections)
 	s, err := sqlstore.OpenMySQL(ctx, db, sqlstore.Options{

@@ -210,7 +210,12 @@ func TestPoint6DuringTheRollback(t *testing.T) {
 		if got := d.Texts("SELECT id FROM t"); got != "" {
 			t.Errorf("t holds %q after the rollback", got)
 		}
-		states(t, d, "x STARTED, x FAILED, x ROLLED_BACK, x STARTED, x FAILED, x ROLLED_BACK")
+		// The server may have finished the rollback without its client; then the
+		// next run finds nothing in place and does not roll back again.
+		got := d.States()
+		if !strings.HasPrefix(got, "base STARTED, base APPLIED, x STARTED, x FAILED, ") || !strings.HasSuffix(got, "x STARTED, x FAILED, x ROLLED_BACK") {
+			t.Errorf("the audit trail is %s", got)
+		}
 	})
 }
 

@@ -57,6 +57,10 @@ type dialect struct {
 	exists func(err error) bool
 	// missing tells whether an error says that a table is not there.
 	missing func(err error) bool
+	// patience bounds, inside a transaction, how long the server keeps it for a
+	// client that says nothing, so that a frozen instance does not hold rows for
+	// ever; "" where the server has no such setting for a transaction.
+	patience string
 	// turn makes instances take turns in creating tables; "" where they need not.
 	turn, endTurn string
 }
@@ -103,6 +107,7 @@ func postgresqlDialect() dialect {
 		transient: func(err error) bool { return pgState(err, "40001", "40P01", "55P03") },
 		exists:    func(err error) bool { return pgState(err, "42701", "42P07", "42710") },
 		missing:   func(err error) bool { return pgState(err, "42P01", "42703") },
+		patience:  "SET LOCAL idle_in_transaction_session_timeout = '5s'",
 		turn:      "SELECT pg_advisory_lock(704711924)", endTurn: "SELECT pg_advisory_unlock(704711924)",
 	}
 }

@@ -164,6 +164,11 @@ func (s *Store) tx(ctx context.Context, what string, f func(tx *sql.Tx) error) e
 			return err
 		}
 		defer tx.Rollback() //nolint:errcheck // after a commit it does nothing
+		if s.d.patience != "" {
+			if _, err := tx.ExecContext(ctx, s.d.patience); err != nil {
+				return err
+			}
+		}
 		if err := f(tx); err != nil {
 			return err
 		}
