@@ -320,11 +320,13 @@ func (d *standard) close(context.Context) error {
 // tablesFor are the tables of fence and markers in types that a database has.
 func tablesFor(s settings, text, blob, stamp string) []string {
 	return []string{
-		"CREATE TABLE IF NOT EXISTS " + s.fence + " (scope " + text + " NOT NULL PRIMARY KEY, token BIGINT NOT NULL)",
 		"CREATE TABLE IF NOT EXISTS " + s.marker + " (scope " + text + " NOT NULL, change_id " + text + " NOT NULL, " +
 			"step INTEGER NOT NULL, part INTEGER NOT NULL, execution_id " + text + " NOT NULL, token BIGINT NOT NULL, " +
 			"rolled_back BOOLEAN NOT NULL, captured " + blob + ", applied_at " + stamp + " NOT NULL DEFAULT CURRENT_TIMESTAMP, " +
 			"PRIMARY KEY (scope, change_id, step, part))",
+		// The last one is the one whose absence is noticed, so that a process
+		// that is killed in between leaves nothing half made.
+		"CREATE TABLE IF NOT EXISTS " + s.fence + " (scope " + text + " NOT NULL PRIMARY KEY, token BIGINT NOT NULL)",
 	}
 }
 

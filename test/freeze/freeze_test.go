@@ -36,7 +36,7 @@ func TestFrozenPastItsLease(t *testing.T) {
 			t.Run(name+" "+strings.TrimSpace(form), func(t *testing.T) {
 				t.Parallel()
 				d := open(t)
-				p := e2etest.New(t, d.Config+"lock: {lease: 2s}\n")
+				p := e2etest.New(t, d.Config+"lock: {lease: 5s}\n")
 				p.Change(1, "base", "apply: CREATE TABLE t (id INTEGER)\n")
 				p.Must(0, "apply")
 				const n = 300
@@ -47,7 +47,7 @@ func TestFrozenPastItsLease(t *testing.T) {
 				first.Eventually("it is in the middle", func() bool { return strings.Count(d.Texts("SELECT id FROM t"), ",") > 3 })
 				freeze(d, first)
 				frozen := d.Texts("SELECT count(*) FROM t")
-				time.Sleep(3 * time.Second) // the lease ends
+				time.Sleep(6 * time.Second) // the lease ends
 				second := p.Run("apply")
 				if second.Code != 0 {
 					t.Fatalf("the second instance, while the first is frozen with %s rows:\n%s", frozen, second)

@@ -90,7 +90,7 @@ func TestKilledAtRandomUntilDone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := open(t)
-			p := project(t, d, "1s")
+			p := project(t, d, "3s")
 			rng := rand.New(rand.NewPCG(1, 2))
 			var (
 				mu      sync.Mutex
