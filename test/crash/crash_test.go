@@ -23,7 +23,6 @@ func databases() map[string]func(testing.TB) *e2etest.Database {
 
 // each runs a test on every database.
 func each(t *testing.T, f func(t *testing.T, d *e2etest.Database, p *e2etest.Project)) {
-	t.Parallel()
 	for name, open := range databases() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -89,6 +88,7 @@ func states(t *testing.T, d *e2etest.Database, want string) {
 }
 
 func TestPoint1BeforeStarted(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, d *e2etest.Database, p *e2etest.Project) {
 		p.Change(2, "x", forms(d)["transaction, one step"])
 		release := d.Hold(d.Audit, "flamingockAuditLog")
@@ -107,6 +107,7 @@ func TestPoint1BeforeStarted(t *testing.T) {
 }
 
 func TestPoint2AfterStarted(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, d *e2etest.Database, p *e2etest.Project) {
 		p.Change(2, "x", forms(d)["transaction, one step"])
 		release := d.Hold(d.Target, "flamingockFence")
@@ -125,6 +126,7 @@ func TestPoint3And4InTheMiddle(t *testing.T) {
 	t.Parallel()
 	for form := range forms(&e2etest.Database{}) {
 		t.Run(form, func(t *testing.T) {
+			t.Parallel()
 			each(t, func(t *testing.T, d *e2etest.Database, p *e2etest.Project) {
 				p.Change(2, "x", forms(d)[form])
 				release := holdGate(d)
@@ -162,6 +164,7 @@ func TestPoint5AfterTheChange(t *testing.T) {
 	t.Parallel()
 	for form := range forms(&e2etest.Database{}) {
 		t.Run(form, func(t *testing.T) {
+			t.Parallel()
 			each(t, func(t *testing.T, d *e2etest.Database, p *e2etest.Project) {
 				p.Change(2, "x", forms(d)[form])
 				openGate := holdGate(d)
@@ -189,6 +192,7 @@ func TestPoint5AfterTheChange(t *testing.T) {
 }
 
 func TestPoint6DuringTheRollback(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, d *e2etest.Database, p *e2etest.Project) {
 		p.Change(2, "x", "transactional: false\nsteps:\n"+
 			"  - apply: INSERT INTO t VALUES (10)\n    rollback: |\n      DELETE FROM t WHERE id = 10;\n      "+slow(d, 1)+";\n"+
@@ -221,6 +225,7 @@ func TestPoint6DuringTheRollback(t *testing.T) {
 
 // TestTimesGrow looks at created_at, which Java sorts by.
 func TestTimesGrow(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, d *e2etest.Database, p *e2etest.Project) {
 		p.Change(2, "x", "apply: INSERT INTO t VALUES (10)\nrollback: DELETE FROM t WHERE id = 10\n")
 		for range 3 {
