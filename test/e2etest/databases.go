@@ -162,3 +162,9 @@ func (d *Database) Hold(db *sql.DB, table string) (release func()) {
 	d.t.Cleanup(release)
 	return release
 }
+
+// Connect opens a connection of the test's own, closed at its end.
+func Connect(t testing.TB, driver, dsn string) *sql.DB {
+	t.Helper()
+	return open(t, driver, dsn)
+}

@@ -222,8 +222,19 @@ func (pr *Process) SignalAll(s syscall.Signal) {
 // Kill ends the command, and with it its plugins, as a power cut does.
 func (pr *Process) Kill() Result {
 	pr.t.Helper()
+	plugins := pr.Plugins()
 	pr.Signal(syscall.SIGKILL)
-	return pr.Wait(10 * time.Second)
+	r := pr.Wait(10 * time.Second)
+	deadline := time.Now().Add(10 * time.Second)
+	for _, pid := range plugins {
+		for syscall.Kill(pid, 0) == nil {
+			if time.Now().After(deadline) {
+				pr.t.Fatalf("the plugin %d outlives its killed host", pid)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	return r
 }
 
 // Ended tells whether the command has ended.
@@ -266,4 +277,14 @@ func (pr *Process) Eventually(what string, ok func() bool) {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// Binaries returns the folder that holds the command and its plugin.
+func Binaries(t testing.TB) string {
+	t.Helper()
+	b := binaries()
+	if b.err != nil {
+		t.Fatal(b.err)
+	}
+	return b.dir
 }
