@@ -36,6 +36,12 @@ func (e *Engine) Apply(ctx context.Context, opts *ApplyOptions) (*run.Report, er
 
 func (e *Engine) apply(ctx context.Context, opts ApplyOptions) (*run.Report, error) {
 	begin := time.Now()
+	if e.storeIsNew() {
+		// Nothing can be known there, and a project that is not valid makes none.
+		if _, err := e.load(ctx); err != nil {
+			return nil, err
+		}
+	}
 	// The files and the store are looked at side by side.
 	prints := make(chan fingerprint, 1)
 	go func() { prints <- e.fingerprint() }()

@@ -1,10 +1,12 @@
 package core
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -155,20 +157,10 @@ func (e *Engine) openConfigured(ctx context.Context) (audit.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if (c.Type == "" || c.Type == "sqlite") && c.Plugin == "" {
-		var v struct {
-			Path       string `json:"path"`
-			AuditTable string `json:"auditTable"`
-			LockTable  string `json:"lockTable"`
-		}
-		if err := json.Unmarshal(values, &v); err != nil {
-			return nil, fmt.Errorf("read its configuration: %w", err)
-		}
-		if v.Path == "" {
-			v.Path = DefaultStorePath
-		}
-		if !filepath.IsAbs(v.Path) {
-			v.Path = filepath.Join(e.cfg.Root, v.Path)
+	if e.embedded() {
+		v, err := e.embeddedConfig(values)
+		if err != nil {
+			return nil, err
 		}
 		return sqlite.Open(ctx, v.Path, &sqlite.Options{AuditTable: v.AuditTable, LockTable: v.LockTable, Zone: c.Zone})
 	}
@@ -177,6 +169,52 @@ func (e *Engine) openConfigured(ctx context.Context) (audit.Store, error) {
 		return nil, err
 	}
 	return p.OpenStore(ctx, run.Config{ID: "audit", Driver: driver.Type, Values: values, Zone: c.Zone})
+}
+
+// embedded tells whether the audit store is the embedded one.
+func (e *Engine) embedded() bool {
+	c := e.cfg.AuditStore
+	return e.cfg.Store == nil && (c.Type == "" || c.Type == "sqlite") && c.Plugin == ""
+}
+
+// embeddedStore is the configuration of the embedded audit store.
+type embeddedStore struct {
+	Path       string `json:"path"`
+	AuditTable string `json:"auditTable"`
+	LockTable  string `json:"lockTable"`
+}
+
+func (e *Engine) embeddedConfig(values json.RawMessage) (embeddedStore, error) {
+	var v embeddedStore
+	dec := json.NewDecoder(bytes.NewReader(values))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&v); err != nil {
+		return v, fmt.Errorf("read its configuration: %w; it has path, auditTable and lockTable", err)
+	}
+	if v.Path == "" {
+		v.Path = DefaultStorePath
+	}
+	if !filepath.IsAbs(v.Path) {
+		v.Path = filepath.Join(e.cfg.Root, v.Path)
+	}
+	return v, nil
+}
+
+// storeIsNew tells that the audit store is a file that is not there yet.
+func (e *Engine) storeIsNew() bool {
+	if !e.embedded() {
+		return false
+	}
+	values, err := e.values(e.cfg.AuditStore.Values)
+	if err != nil {
+		return false
+	}
+	v, err := e.embeddedConfig(values)
+	if err != nil {
+		return false
+	}
+	_, err = os.Stat(v.Path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // values resolves the references in a configuration and returns it as JSON.

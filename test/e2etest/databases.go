@@ -118,7 +118,7 @@ func (d *Database) Free() bool {
 		}
 		_, err = conn.ExecContext(context.Background(), "PRAGMA busy_timeout = 1")
 		if err == nil {
-			_, err = conn.ExecContext(context.Background(), "BEGIN IMMEDIATE")
+			_, err = conn.ExecContext(context.Background(), "BEGIN EXCLUSIVE") // a reader counts too
 		}
 		if err == nil {
 			_, err = conn.ExecContext(context.Background(), "ROLLBACK")

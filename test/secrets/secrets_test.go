@@ -56,8 +56,17 @@ targetSystems: {db: {type: postgresql, url: "${env:DB_URL}"}}
 		}
 	}
 	for _, args := range [][]string{
-		{"validate"}, {"plan"}, {"plan", "-o", "json"}, {"apply", "-l", "debug"}, {"apply", "-o", "json", "-l", "debug"}, {"status"},
-		{"audit", "list", "--history", "--extended"}, {"audit", "export"}, {"issue", "list"}, {"issue", "get", "-c", "bad"}, {"lock", "status"},
+		{"validate"},
+		{"plan"},
+		{"plan", "-o", "json"},
+		{"apply", "-l", "debug"},
+		{"apply", "-o", "json", "-l", "debug"},
+		{"status"},
+		{"audit", "list", "--history", "--extended"},
+		{"audit", "export"},
+		{"issue", "list"},
+		{"issue", "get", "-c", "bad"},
+		{"lock", "status"},
 	} {
 		pr := p.Start(args...)
 		for !pr.Ended() {
