@@ -26,7 +26,7 @@ const (
 	terminateTime = 800 * time.Millisecond
 	// goodbyeTime is for answers that are on their way. go-plugin's own streams
 	// never end by themselves, so that it always passes.
-	goodbyeTime = 20 * time.Millisecond
+	goodbyeTime = 3 * time.Millisecond
 )
 
 // Serve is the main function of a plugin's process. Called with the argument

@@ -115,6 +115,9 @@ func (f mysqlFlavour) session() []string {
 	}
 }
 
+func (mysqlFlavour) sessionID() string    { return "SELECT CONNECTION_ID()" }
+func (mysqlFlavour) kill(id int64) string { return fmt.Sprintf("KILL CONNECTION %d", id) }
+
 func (mysqlFlavour) begin() (string, bool) { return "START TRANSACTION", false }
 
 func (f mysqlFlavour) tables() []string {

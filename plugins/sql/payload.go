@@ -1,7 +1,6 @@
 package sql
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,11 +44,9 @@ func (p *Payload) UnmarshalJSON(b []byte) error {
 		p.text = true
 		return nil
 	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
 	var o object
-	if err := dec.Decode(&o); err != nil {
-		return err
+	if err := sdk.Decode(b, &o); err != nil {
+		return err // it says where
 	}
 	p.SQL, p.File, p.Dialects, p.AppliedWhen, p.Delimiter = o.SQL, o.File, o.Dialects, o.AppliedWhen, o.Delimiter
 	return nil

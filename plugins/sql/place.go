@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -91,10 +92,12 @@ func isTrue(v any) bool {
 		return isTrue(string(v))
 	case string:
 		switch strings.ToLower(v) {
-		case "", "0", "f", "false", "n", "no":
+		case "", "f", "false", "n", "no":
 			return false
 		}
-		return true
+		// A decimal comes as text: 0.00 is 0.
+		n, err := strconv.ParseFloat(v, 64)
+		return err != nil || n != 0
 	}
 	return true
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 
 	"github.com/flamingock/flamingock-go/plugin/sdk"
 	"github.com/flamingock/flamingock-go/plugins/sql/split"
@@ -76,6 +77,11 @@ func (c PostgreSQLConfig) ConnectConfig() (*pgx.ConnConfig, error) {
 		return nil, sdk.Errorf(sdk.Invalid, "the connection settings are not right: %s", text[strings.LastIndex(text, ":")+1:])
 	}
 	cfg.ConnectTimeout = connectTimeout
+	// A cancel is a request to the server, whose answer says what became of the
+	// statement; only where none comes in time is the connection given up.
+	cfg.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
+		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: cancelPatience}
+	}
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
 	if c.SearchPath != "" {
 		cfg.RuntimeParams["search_path"] = c.SearchPath
@@ -110,6 +116,10 @@ type postgresql struct {
 	// raised tells for which token of a scope the fence's row is known to be
 	// there; only on this connection's database, so it survives a reconnect.
 	raised map[string]int64
+	// prepared is the connection on which statements are prepared; pooled tells
+	// that they cannot be.
+	prepared *pgx.Conn
+	pooled   bool
 }
 
 // with runs f with the connection.
@@ -204,10 +214,47 @@ func pgCode(state string) sdk.Code {
 const fencedText = "flamingock: stale fencing token"
 
 // checkFence raises an error where the fence is higher, and keeps a later raise
-// waiting for this transaction.
+// waiting for this transaction. The same statement sets what holds for the
+// transaction; the texts are made of numbers, so nothing has to be escaped.
 func (p *postgresql) checkFence() string {
-	return "SELECT CASE WHEN f.token > $2 THEN ('" + fencedText + ", the target has seen ' || f.token)::integer ELSE 0 END " +
-		"FROM (SELECT token FROM " + p.settings.fence + " WHERE scope = $1 FOR SHARE) f"
+	return fmt.Sprintf("SELECT CASE WHEN f.token > $2 THEN ('"+fencedText+", the target has seen ' || f.token)::integer ELSE 0 END, "+
+		"set_config('lock_timeout', '%d', true), set_config('statement_timeout', '%d', true), "+
+		"set_config('idle_in_transaction_session_timeout', '%d', true) "+
+		"FROM (SELECT token FROM "+p.settings.fence+" WHERE scope = $1 FOR SHARE) f",
+		p.settings.lockTimeout.Milliseconds(), p.settings.statementTimeout.Milliseconds(), idleInTransaction.Milliseconds())
+}
+
+// writeMarker writes or replaces a marker.
+func (p *postgresql) writeMarker() string {
+	return "INSERT INTO " + p.settings.marker + " (scope, change_id, step, part, execution_id, token, rolled_back, captured) " +
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (scope, change_id, step, part) DO UPDATE SET " +
+		"execution_id = excluded.execution_id, token = excluded.token, rolled_back = excluded.rolled_back, " +
+		"captured = excluded.captured, applied_at = CURRENT_TIMESTAMP"
+}
+
+// The names of what is prepared on a connection.
+const (
+	fenceStatement  = "flamingock_fence"
+	markerStatement = "flamingock_marker"
+)
+
+// named prepares the statements that every transaction has, once on a connection,
+// and returns what to send for each. Behind a pooler that gives each transaction
+// another connection nothing can be prepared; then it is their texts.
+func (p *postgresql) named(ctx context.Context, c *pgx.Conn) (fence, marker string) {
+	if p.pooled {
+		return p.checkFence(), p.writeMarker()
+	}
+	if p.prepared != c {
+		for name, q := range map[string]string{fenceStatement: p.checkFence(), markerStatement: p.writeMarker()} {
+			if _, err := c.Prepare(ctx, name, q); err != nil {
+				p.pooled = true
+				return p.checkFence(), p.writeMarker()
+			}
+		}
+		p.prepared = c
+	}
+	return fenceStatement, markerStatement
 }
 
 func (p *postgresql) tables() []string {
@@ -285,6 +332,20 @@ func (t *pgTx) exec(_ context.Context, s statement) error {
 	return nil
 }
 
+// replay fails at one statement and does nothing at the others.
+type replay struct {
+	at  int
+	err error
+}
+
+func (r *replay) exec(context.Context, statement) error {
+	r.at--
+	if r.at == -1 {
+		return r.err
+	}
+	return nil
+}
+
 // transact implements database: everything is one round trip, and the server
 // stops at the first error.
 func (p *postgresql) transact(ctx context.Context, f sdk.Fence, fn func(ctx context.Context, tx transaction) ([]mark, error)) error {
@@ -297,15 +358,18 @@ func (p *postgresql) transact(ctx context.Context, f sdk.Fence, fn func(ctx cont
 		if err := p.prepare(ctx, c, f); err != nil {
 			return err
 		}
-		b, first, err := p.batch(f, tx.list, marks)
+		fence, marker := p.named(ctx, c)
+		b, first, err := p.batch(f, fence, marker, tx.list, marks)
 		if err != nil {
 			return err
 		}
 		n := b.Len()
 		results := c.SendBatch(ctx, b)
+		failed := -1
 		for i := range n {
 			if _, err = results.Exec(); err != nil {
 				err = p.batchError(err, i, n, first, tx.list)
+				failed = i - first
 				break
 			}
 		}
@@ -324,19 +388,28 @@ func (p *postgresql) transact(ctx context.Context, f sdk.Fence, fn func(ctx cont
 				_ = c.Close(end)
 			}
 		}
+		if isState(err, "26000") {
+			// No such prepared statement: a pooler is in between. Nothing was
+			// done; it is tried again without.
+			p.pooled = true
+			return &sdk.Error{Code: sdk.Transient, Message: "the connection is pooled", Part: whole, Err: err}
+		}
+		if failed >= 0 && failed < len(tx.list) && !errors.Is(err, sdk.ErrUnknownOutcome) {
+			// fn runs again, with nothing sent, so that the error comes from the
+			// statement that it is about: only fn knows which step that is.
+			if _, rerr := fn(ctx, &replay{at: failed, err: err}); rerr != nil {
+				return rerr
+			}
+		}
 		return err
 	})
 }
 
 // batch is a whole transaction. first is the index of the first statement.
-func (p *postgresql) batch(f sdk.Fence, list []statement, marks []mark) (b *pgx.Batch, first int, err error) {
+func (p *postgresql) batch(f sdk.Fence, fence, marker string, list []statement, marks []mark) (b *pgx.Batch, first int, err error) {
 	b = &pgx.Batch{}
 	b.Queue("BEGIN")
-	// The texts are made of numbers, so nothing has to be escaped.
-	b.Queue(fmt.Sprintf("SELECT set_config('lock_timeout', '%d', true), set_config('statement_timeout', '%d', true), "+
-		"set_config('idle_in_transaction_session_timeout', '%d', true)",
-		p.settings.lockTimeout.Milliseconds(), p.settings.statementTimeout.Milliseconds(), idleInTransaction.Milliseconds()))
-	b.Queue(p.checkFence(), f.Scope, f.Token)
+	b.Queue(fence, f.Scope, f.Token)
 	first = b.Len()
 	for _, s := range list {
 		b.Queue(s.Text)
@@ -353,11 +426,7 @@ func (p *postgresql) batch(f sdk.Fence, list []statement, marks []mark) (b *pgx.
 		if err != nil {
 			return nil, 0, err
 		}
-		b.Queue("INSERT INTO "+p.settings.marker+" (scope, change_id, step, part, execution_id, token, rolled_back, captured) "+
-			"VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (scope, change_id, step, part) DO UPDATE SET "+
-			"execution_id = excluded.execution_id, token = excluded.token, rolled_back = excluded.rolled_back, "+
-			"captured = excluded.captured, applied_at = CURRENT_TIMESTAMP",
-			f.Scope, m.changeID, m.step, m.part, m.executionID, f.Token, m.rolledBack, captured)
+		b.Queue(marker, f.Scope, m.changeID, m.step, m.part, m.executionID, f.Token, m.rolledBack, captured)
 	}
 	b.Queue("COMMIT")
 	return b, first, nil
@@ -475,12 +544,9 @@ func (p *postgresql) truth(ctx context.Context, query string) (bool, error) {
 		}
 		defer rows.Close()
 		if rows.Next() {
-			values, err := rows.Values()
-			if err != nil {
-				return p.failure("ask", err)
-			}
-			if len(values) > 0 {
-				ok = isTrue(values[0])
+			// Without arguments the server answers in text, whatever the type.
+			if values := rows.RawValues(); len(values) > 0 && values[0] != nil {
+				ok = isTrue(string(values[0]))
 			}
 		}
 		rows.Close()

@@ -65,6 +65,9 @@ const (
 	// client says nothing, so that a frozen instance does not hold a fence for
 	// ever.
 	idleInTransaction = 15 * time.Second
+	// cancelPatience is how long a server may take to end a statement that was
+	// cancelled; a work has a second to end.
+	cancelPatience = 700 * time.Millisecond
 	// connectTimeout bounds the making of one connection.
 	connectTimeout = 10 * time.Second
 )

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/flamingock/flamingock-go/plugin/sdk"
 )
@@ -20,6 +21,8 @@ type standard struct {
 
 	mu     sync.Mutex
 	conn   *sql.Conn
+	id     int64 // of the session, where the flavour has them
+	used   time.Time
 	raised map[string]int64
 }
 
@@ -28,6 +31,10 @@ type flavour interface {
 	place() string
 	// session are statements that a new connection begins with.
 	session() []string
+	// sessionID asks for what kill takes, which ends a session together with the
+	// statement that runs in it; both are "" where closing a connection does so.
+	sessionID() string
+	kill(id int64) string
 	// begin starts a transaction; writeFirst tells that a read in it locks
 	// nothing, so that the fence has to be written to be locked.
 	begin() (statement string, writeFirst bool)
@@ -44,6 +51,9 @@ type flavour interface {
 func (d *standard) with(ctx context.Context, f func(c *sql.Conn) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.conn != nil && time.Since(d.used) > idleBeforePing && d.conn.PingContext(ctx) != nil {
+		d.drop() // the server has ended a session that said nothing for long
+	}
 	if d.conn == nil {
 		c, err := d.db.Conn(ctx)
 		if err != nil {
@@ -55,9 +65,46 @@ func (d *standard) with(ctx context.Context, f func(c *sql.Conn) error) error {
 				return d.errorf("set up the session", err)
 			}
 		}
+		if q := d.flavour.sessionID(); q != "" {
+			if err := c.QueryRowContext(ctx, q).Scan(&d.id); err != nil {
+				_ = c.Close()
+				return d.errorf("set up the session", err)
+			}
+		}
 		d.conn = c
 	}
-	return f(d.conn)
+	err := f(d.conn)
+	d.used = time.Now()
+	if err == nil || d.conn == nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		// Drivers close a connection whose statement was cancelled, and some
+		// servers go on with the statement.
+		d.drop()
+		d.killSession(ctx)
+		return err
+	}
+	if _, gone, _ := d.flavour.failure(err); gone {
+		d.drop()
+	}
+	return err
+}
+
+// idleBeforePing is how long a connection may be idle before it is looked at
+// whether it is still there.
+const idleBeforePing = 3 * time.Second
+
+// killSession ends the session that was dropped last, with its statement.
+func (d *standard) killSession(ctx context.Context) {
+	q := d.flavour.kill(d.id)
+	if q == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelPatience)
+	defer cancel()
+	// Where it fails, the session is gone already or the server ends it later.
+	_, _ = d.db.ExecContext(ctx, q)
 }
 
 // drop gives the connection up; the next use makes a new one.
@@ -159,6 +206,7 @@ func (d *standard) transact(ctx context.Context, f sdk.Fence, fn func(ctx contex
 			}
 			if _, gone, _ := d.flavour.failure(err); gone || ctx.Err() != nil {
 				d.drop()
+				d.killSession(ctx)
 				return fmt.Errorf("%w: %w", sdk.ErrUnknownOutcome, d.errorf("commit", err))
 			}
 			err = d.errorf("commit", err)
@@ -169,6 +217,7 @@ func (d *standard) transact(ctx context.Context, f sdk.Fence, fn func(ctx contex
 		defer cancel()
 		if _, rerr := c.ExecContext(end, "ROLLBACK"); rerr != nil {
 			d.drop()
+			d.killSession(ctx)
 		}
 		return err
 	})

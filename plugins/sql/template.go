@@ -228,10 +228,13 @@ func applyParts(ctx context.Context, c *Conn, s step, list []statement) error {
 			if err := c.db.check(ctx, s.Fence); err != nil {
 				return err
 			}
-			if err := dropInvalid(ctx, c, st); err != nil {
-				return err
-			}
-			return c.retry(ctx, func() error { return c.db.exec(ctx, st) })
+			return c.retry(ctx, func() error {
+				// Before every attempt: the one before may have left an index.
+				if err := dropInvalid(ctx, c, st); err != nil {
+					return err
+				}
+				return c.db.exec(ctx, st)
+			})
 		})
 		if err != nil {
 			return err
