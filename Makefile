@@ -6,6 +6,7 @@ SHELL := /bin/bash
 TESTFLAGS ?=
 BENCHTIME ?= 1s
 FUZZTIME ?= 1m
+BENCHFLAGS ?=
 
 golangci_version := 2.15.0
 gobin := $(or $(shell go env GOBIN),$(shell go env GOPATH)/bin)
@@ -59,6 +60,10 @@ bench: ## Run the benchmarks that need nothing but Go
 .PHONY: bench/servers
 bench/servers: with-servers ## Run every benchmark, with real servers
 	bin/with-servers -- $(MAKE) --no-print-directory bench
+
+.PHONY: bench/peers
+bench/peers: with-servers ## Compare with goose and with a floor program, on SQLite and PostgreSQL
+	bin/with-servers --only postgres -- go -C test run ./bench $(BENCHFLAGS)
 
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZTIME (1m)

@@ -388,7 +388,7 @@ func (p *postgresql) transact(ctx context.Context, f sdk.Fence, fn func(ctx cont
 				_ = c.Close(end)
 			}
 		}
-		if isState(err, "26000") {
+		if isState(err, "26000") && !p.pooled {
 			// No such prepared statement: a pooler is in between. Nothing was
 			// done; it is tried again without.
 			p.pooled = true

@@ -18,8 +18,10 @@ import (
 // connections to both.
 type Database struct {
 	t testing.TB
-	// Name is "sqlite" or "postgresql".
+	// Name is "sqlite" or "postgresql", the target's kind.
 	Name string
+	// Store is the audit store's kind.
+	Store string
 	// Target and Audit are the test's connections.
 	Target, Audit *sql.DB
 	// Config is the part of the project file that names both.
@@ -31,21 +33,39 @@ func SQLite(t testing.TB) *Database {
 	t.Helper()
 	dir := t.TempDir()
 	target, store := filepath.Join(dir, "target.db"), filepath.Join(dir, "audit.db")
-	d := &Database{t: t, Name: "sqlite", Config: fmt.Sprintf(
+	d := &Database{t: t, Name: "sqlite", Store: "sqlite", Config: fmt.Sprintf(
 		"auditStore: {type: sqlite, path: %q}\ntargetSystems: {db: {type: sqlite, path: %q, lockTimeout: 60s}}\n", store, target)}
 	d.Target = open(t, "sqlite", "file:"+target+"?_pragma=busy_timeout(20000)")
-	d.Audit = open(t, "sqlite", "file:"+store+"?_pragma=busy_timeout(20000)&_pragma=journal_mode(wal)")
+	d.Audit = openStore(t, store)
 	return d
+}
+
+// openStore opens the embedded audit store as the command does.
+func openStore(t testing.TB, path string) *sql.DB {
+	t.Helper()
+	return open(t, "sqlite", "file:"+path+"?_pragma=busy_timeout(20000)&_pragma=journal_mode(wal)")
 }
 
 // PostgreSQL returns one database that is both.
 func PostgreSQL(t testing.TB) *Database {
 	t.Helper()
 	url := sqltest.PostgreSQL(t)
-	d := &Database{t: t, Name: "postgresql", Config: fmt.Sprintf(
+	d := &Database{t: t, Name: "postgresql", Store: "postgresql", Config: fmt.Sprintf(
 		"auditStore: {type: postgresql, url: %q}\ntargetSystems: {db: {type: postgresql, url: %q, lockTimeout: 60s}}\n", url, url)}
 	d.Target = open(t, "pgx", url)
 	d.Audit = d.Target
+	return d
+}
+
+// Apart returns a target in PostgreSQL and an audit store in a file of SQLite, so
+// that no transaction can span both.
+func Apart(t testing.TB) *Database {
+	t.Helper()
+	url, store := sqltest.PostgreSQL(t), filepath.Join(t.TempDir(), "audit.db")
+	d := &Database{t: t, Name: "postgresql", Store: "sqlite", Config: fmt.Sprintf(
+		"auditStore: {type: sqlite, path: %q}\ntargetSystems: {db: {type: postgresql, url: %q, lockTimeout: 60s}}\n", store, url)}
+	d.Target = open(t, "pgx", url)
+	d.Audit = openStore(t, store)
 	return d
 }
 
@@ -141,8 +161,12 @@ func (d *Database) Hold(db *sql.DB, table string) (release func()) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
+	kind := d.Name
+	if db == d.Audit {
+		kind = d.Store
+	}
 	statements := []string{"BEGIN IMMEDIATE"}
-	if d.Name == "postgresql" {
+	if kind == "postgresql" {
 		statements = []string{"BEGIN", "LOCK TABLE " + table + " IN EXCLUSIVE MODE"}
 	}
 	for _, q := range statements {
