@@ -69,8 +69,17 @@ func (r *runner) afterGroup(ctx context.Context, c *chain, obs *observer, err er
 		default:
 			r.rolledBack(c, it, res)
 			r.withdraw(c, obs.items[i+1:], "an earlier change failed before it began")
-			return r.failed(it, StatusRolledBack, res.Err, nil)
+			return asked(ctx, res, r.failed(it, StatusRolledBack, res.Err, nil))
 		}
+	}
+	return err
+}
+
+// asked adds to the error of a work that was cancelled that the run was asked to
+// stop, where it was: then nothing is wrong with the change.
+func asked(ctx context.Context, res *Result, err error) error {
+	if stop := stopped(ctx); stop != nil && res.Err.Code == CodeCancelled {
+		return errors.Join(stop, err)
 	}
 	return err
 }

@@ -48,7 +48,7 @@ func (r *runner) single(ctx context.Context, c *chain, it *item) error {
 	case res.Err == nil:
 		return err
 	}
-	return r.compensate(c, it, res)
+	return asked(ctx, res, r.compensate(c, it, res))
 }
 
 // carry copies what is known of an interrupted execution under the id of this

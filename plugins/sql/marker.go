@@ -119,6 +119,11 @@ const trueLiteral = "(1 = 1)"
 func (c *Conn) part(ctx context.Context, f sdk.Fence, m mark, s statement) error {
 	return c.retry(ctx, func() error {
 		return c.db.transact(ctx, f, func(ctx context.Context, tx transaction) ([]mark, error) {
+			for _, b := range s.before {
+				if err := tx.exec(ctx, b); err != nil {
+					return nil, err
+				}
+			}
 			return []mark{m}, tx.exec(ctx, s)
 		})
 	})

@@ -54,8 +54,9 @@ func (c MySQLConfig) ConnectConfig() (*mysql.Config, error) {
 		return cfg, nil
 	}
 	u, err := url.Parse(c.URL)
-	if err != nil || u.Scheme != "mysql" && u.Scheme != "mariadb" {
-		return nil, sdk.Errorf(sdk.Invalid, "url must look like mysql://user:password@host:port/database")
+	if err != nil || !plainURL(c.URL, "mysql", "mariadb") {
+		return nil, sdk.Errorf(sdk.Invalid, "url must look like mysql://user:password@host:port/database, "+
+			"with the characters : / ? # [ ] @ %% of a password written as %%3A %%2F %%3F %%23 %%5B %%5D %%40 %%25")
 	}
 	cfg.Addr = u.Host
 	if u.Port() == "" {
@@ -117,6 +118,14 @@ func (f mysqlFlavour) session() []string {
 
 func (mysqlFlavour) sessionID() string    { return "SELECT CONNECTION_ID()" }
 func (mysqlFlavour) kill(id int64) string { return fmt.Sprintf("KILL CONNECTION %d", id) }
+
+func (f mysqlFlavour) home() string {
+	_, name, _ := strings.Cut(f.address, "/")
+	if name == "" {
+		return ""
+	}
+	return "USE `" + strings.ReplaceAll(name, "`", "``") + "`"
+}
 
 func (mysqlFlavour) begin() (string, bool) { return "START TRANSACTION", false }
 

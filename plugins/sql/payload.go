@@ -80,6 +80,34 @@ type statement struct {
 	// file is the attached file that the script is in; "" for the payload, where
 	// pointer says in which text of it.
 	file, pointer string
+	// before are the statements of the script that set up the session for this
+	// one, where each is committed by itself.
+	before []statement
+}
+
+// session tells whether s changes the session that it runs in, which other
+// changes and the markers use as well.
+func (s statement) session() bool {
+	word, _, _ := strings.Cut(s.Keyword, " ")
+	switch word {
+	case "SET", "RESET", "USE":
+		return true
+	}
+	return strings.Contains(strings.ToLower(s.Text), "set_config")
+}
+
+// pragma tells whether s is a setting of SQLite, which has an effect only outside
+// transactions and for as long as the connection.
+func (s statement) pragma() bool { return strings.HasPrefix(s.Keyword, "PRAGMA") }
+
+// changesSession tells whether one of list, or of what runs before it, does.
+func changesSession(list ...statement) bool {
+	for _, s := range list {
+		if s.session() || len(s.before) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // script finds the text for a dialect, with the JSON pointer of its place.

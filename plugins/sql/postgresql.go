@@ -37,8 +37,9 @@ type PostgreSQLConfig struct {
 // dsn returns a connection string. It holds the password.
 func (c PostgreSQLConfig) dsn() (string, error) {
 	if c.URL != "" {
-		if !strings.HasPrefix(c.URL, "postgres://") && !strings.HasPrefix(c.URL, "postgresql://") {
-			return "", sdk.Errorf(sdk.Invalid, "url must begin with postgres:// or postgresql://")
+		if !plainURL(c.URL, "postgres", "postgresql") {
+			return "", sdk.Errorf(sdk.Invalid, "url must look like postgres://user:password@host:port/database?sslmode=require, "+
+				"with the characters : / ? # [ ] @ %% of a password written as %%3A %%2F %%3F %%23 %%5B %%5D %%40 %%25")
 		}
 		return c.URL, nil
 	}
@@ -376,7 +377,8 @@ func (p *postgresql) transact(ctx context.Context, f sdk.Fence, fn func(ctx cont
 		cerr := results.Close()
 		switch {
 		case err == nil && cerr == nil:
-			return p.reset(ctx, c, tx.list)
+			p.reset(ctx, c, tx.list...)
+			return nil
 		case err == nil:
 			err = fmt.Errorf("%w: %w", sdk.ErrUnknownOutcome, cerr)
 		}
@@ -413,6 +415,11 @@ func (p *postgresql) batch(f sdk.Fence, fence, marker string, list []statement, 
 	first = b.Len()
 	for _, s := range list {
 		b.Queue(s.Text)
+	}
+	if changesSession(list...) {
+		for _, q := range p.home() {
+			b.Queue(q)
+		}
 	}
 	for _, m := range marks {
 		if q, ok := m.sqlFor(p.settings.marker); ok {
@@ -466,21 +473,29 @@ func (p *postgresql) statementError(pe *pgconn.PgError, s statement) error {
 	return e
 }
 
+// home undoes what a script did to the names and rights of the session, which
+// the markers and the next change rely on.
+func (p *postgresql) home() []string {
+	list := []string{"SET SESSION AUTHORIZATION DEFAULT", "RESET search_path"}
+	if p.role != "" {
+		list = append(list, "SET ROLE "+identifier(p.role))
+	}
+	return list
+}
+
 // reset puts back settings that statements changed for the whole session.
-func (p *postgresql) reset(ctx context.Context, c *pgx.Conn, list []statement) error {
-	for _, s := range list {
-		if strings.HasPrefix(s.Keyword, "SET") {
-			query := "RESET ALL"
-			if p.role != "" {
-				query += "; SET ROLE " + identifier(p.role)
-			}
-			if _, err := c.Exec(ctx, query, pgx.QueryExecModeSimpleProtocol); err != nil {
-				_ = c.Close(ctx) // the next use makes a new one
-			}
-			break
+func (p *postgresql) reset(ctx context.Context, c *pgx.Conn, list ...statement) {
+	if !changesSession(list...) || c.IsClosed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelPatience)
+	defer cancel()
+	for _, q := range append([]string{"RESET ALL"}, p.home()...) {
+		if _, err := c.Exec(ctx, q); err != nil {
+			_ = c.Close(ctx) // the next use makes a new one
+			return
 		}
 	}
-	return nil
 }
 
 // markers implements database.
@@ -516,15 +531,18 @@ func (p *postgresql) check(ctx context.Context, f sdk.Fence) error {
 // exec implements database.
 func (p *postgresql) exec(ctx context.Context, s statement) error {
 	return p.with(ctx, func(c *pgx.Conn) error {
-		_, err := c.Exec(ctx, s.Text)
-		if err == nil {
-			return p.reset(ctx, c, []statement{s})
+		defer p.reset(ctx, c, s)
+		for _, each := range append(s.before[:len(s.before):len(s.before)], s) {
+			_, err := c.Exec(ctx, each.Text)
+			var pe *pgconn.PgError
+			switch {
+			case errors.As(err, &pe):
+				return p.statementError(pe, each)
+			case err != nil:
+				return fmt.Errorf("%w: %w", sdk.ErrUnknownOutcome, p.failure("lost the connection in "+each.Keyword, err))
+			}
 		}
-		var pe *pgconn.PgError
-		if errors.As(err, &pe) {
-			return p.statementError(pe, s)
-		}
-		return fmt.Errorf("%w: %w", sdk.ErrUnknownOutcome, p.failure("lost the connection in "+s.Keyword, err))
+		return nil
 	})
 }
 
@@ -567,6 +585,9 @@ func (p *postgresql) ping(ctx context.Context) error {
 		return nil
 	})
 }
+
+// forget implements database: exec and transact put settings back by themselves.
+func (*postgresql) forget() {}
 
 // close implements database.
 func (p *postgresql) close(ctx context.Context) error {

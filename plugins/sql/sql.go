@@ -115,6 +115,8 @@ type database interface {
 	exec(ctx context.Context, s statement) error
 	// truth runs a query and tells whether its first value is true.
 	truth(ctx context.Context, query string) (bool, error)
+	// forget gives up what a script has set for the whole connection.
+	forget()
 	ping(ctx context.Context) error
 	close(ctx context.Context) error
 }

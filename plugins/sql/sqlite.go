@@ -54,6 +54,7 @@ func (f sqliteFlavour) place() string       { return "sqlite at " + f.path }
 func (sqliteFlavour) session() []string     { return nil }
 func (sqliteFlavour) sessionID() string     { return "" }
 func (sqliteFlavour) kill(int64) string     { return "" }
+func (sqliteFlavour) home() string          { return "" }
 func (sqliteFlavour) begin() (string, bool) { return "BEGIN IMMEDIATE", true }
 func (f sqliteFlavour) tables() []string    { return tablesFor(f.settings, "TEXT", "BLOB", "TIMESTAMP") }
 

@@ -3,8 +3,11 @@ package sql
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,11 +22,13 @@ type standard struct {
 	settings settings
 	flavour  flavour
 
-	mu     sync.Mutex
-	conn   *sql.Conn
-	id     int64 // of the session, where the flavour has them
-	used   time.Time
-	raised map[string]int64
+	mu   sync.Mutex
+	conn *sql.Conn
+	id   int64 // of the session, where the flavour has them
+	used time.Time
+	// changed tells that a script has changed the session.
+	changed bool
+	raised  map[string]int64
 }
 
 // flavour is what differs between the databases behind database/sql.
@@ -35,6 +40,9 @@ type flavour interface {
 	// statement that runs in it; both are "" where closing a connection does so.
 	sessionID() string
 	kill(id int64) string
+	// home goes back to the database that the connection began with; "" where a
+	// script cannot leave it.
+	home() string
 	// begin starts a transaction; writeFirst tells that a read in it locks
 	// nothing, so that the fence has to be written to be locked.
 	begin() (statement string, writeFirst bool)
@@ -75,6 +83,10 @@ func (d *standard) with(ctx context.Context, f func(c *sql.Conn) error) error {
 	}
 	err := f(d.conn)
 	d.used = time.Now()
+	if d.changed {
+		d.changed = false
+		d.drop() // what a script sets up is not for the next
+	}
 	if err == nil || d.conn == nil {
 		return err
 	}
@@ -111,14 +123,11 @@ func (d *standard) killSession(ctx context.Context) {
 func (d *standard) drop() {
 	if d.conn != nil {
 		// The connection must not go back to the pool with what is open in it.
-		_ = d.conn.Raw(func(any) error { return errBroken })
+		_ = d.conn.Raw(func(any) error { return driver.ErrBadConn })
 		_ = d.conn.Close()
 		d.conn = nil
 	}
 }
-
-// errBroken makes database/sql throw a connection away.
-var errBroken = errors.New("the connection is given up")
 
 func (d *standard) errorf(what string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -163,12 +172,15 @@ func fenced(f sdk.Fence, token int64) error {
 type stdTx struct {
 	d *standard
 	c *sql.Conn
+	// changed tells that a statement has changed the session.
+	changed bool
 }
 
 func (t *stdTx) exec(ctx context.Context, s statement) error {
 	if _, err := t.c.ExecContext(ctx, s.Text); err != nil {
 		return t.d.statementError(err, s)
 	}
+	t.changed = t.changed || s.session()
 	return nil
 }
 
@@ -237,9 +249,16 @@ func (d *standard) inside(ctx context.Context, c *sql.Conn, f sdk.Fence, fn func
 	if err := fenced(f, token); err != nil {
 		return err
 	}
-	marks, err := fn(ctx, &stdTx{d, c})
+	tx := &stdTx{d: d, c: c}
+	marks, err := fn(ctx, tx)
+	d.changed = d.changed || tx.changed
 	if err != nil {
 		return err
+	}
+	if home := d.flavour.home(); home != "" && tx.changed {
+		if _, err := c.ExecContext(ctx, home); err != nil {
+			return d.errorf("go back to the database", err)
+		}
 	}
 	for _, m := range marks {
 		if q, ok := m.sqlFor(d.settings.marker); ok {
@@ -295,15 +314,19 @@ func (d *standard) check(ctx context.Context, f sdk.Fence) error {
 // exec implements database.
 func (d *standard) exec(ctx context.Context, s statement) error {
 	return d.with(ctx, func(c *sql.Conn) error {
-		_, err := c.ExecContext(ctx, s.Text)
-		if err == nil {
-			return nil
+		for _, each := range append(s.before[:len(s.before):len(s.before)], s) {
+			d.changed = d.changed || each.session()
+			_, err := c.ExecContext(ctx, each.Text)
+			if err == nil {
+				continue
+			}
+			if _, gone, _ := d.flavour.failure(err); gone && ctx.Err() == nil {
+				d.drop()
+				return fmt.Errorf("%w: %w", sdk.ErrUnknownOutcome, d.statementError(err, each))
+			}
+			return d.statementError(err, each)
 		}
-		if _, gone, _ := d.flavour.failure(err); gone {
-			d.drop()
-			return fmt.Errorf("%w: %w", sdk.ErrUnknownOutcome, d.statementError(err, s))
-		}
-		return d.statementError(err, s)
+		return nil
 	})
 }
 
@@ -355,6 +378,13 @@ func (d *standard) ping(ctx context.Context) error {
 	})
 }
 
+// forget implements database.
+func (d *standard) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.drop()
+}
+
 // close implements database.
 func (d *standard) close(context.Context) error {
 	d.mu.Lock()
@@ -377,6 +407,15 @@ func tablesFor(s settings, text, blob, stamp string) []string {
 		// that is killed in between leaves nothing half made.
 		"CREATE TABLE IF NOT EXISTS " + s.fence + " (scope " + text + " NOT NULL PRIMARY KEY, token BIGINT NOT NULL)",
 	}
+}
+
+// plainURL tells whether a URL can be taken apart without doubt: a password with
+// characters that belong to the URL's own form would end up in the host or the
+// path, and from there in a message.
+func plainURL(text string, schemes ...string) bool {
+	u, err := url.Parse(text)
+	return err == nil && slices.Contains(schemes, u.Scheme) && strings.Count(text, "@") <= 1 &&
+		(u.User != nil || !strings.Contains(text, "@"))
 }
 
 // redactPassword takes a password out of a text of a driver.

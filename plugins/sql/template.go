@@ -212,8 +212,21 @@ func allSafe(list []statement) bool {
 
 // applyParts commits statement by statement.
 func applyParts(ctx context.Context, c *Conn, s step, list []statement) error {
+	var before []statement
 	for i, st := range list {
+		st.before = before
+		if st.session() {
+			before = append(before[:len(before):len(before)], st)
+		}
+		if st.pragma() {
+			defer c.db.forget()
+		}
 		if i < s.PartsApplied {
+			if st.pragma() {
+				if err := c.db.exec(ctx, st); err != nil {
+					return err
+				}
+			}
 			continue
 		}
 		s.Progress(int64(i), int64(len(list)), st.Keyword)

@@ -163,6 +163,36 @@ func TestScriptsThatChangeTheSession(t *testing.T) {
 	})
 }
 
+// TestSettingsHoldForTheScript commits statement by statement, begins in the middle,
+// and looks whether a setting is there, and gone in the next step.
+func TestSettingsHoldForTheScript(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, open opener) {
+		c := open(t)
+		ctx := t.Context()
+		must(t, c.db.exec(ctx, stmt("CREATE TABLE t (id INTEGER PRIMARY KEY, up INTEGER REFERENCES t (id))")))
+		text := map[split.Dialect]string{
+			split.PostgreSQL: "SET flamingock.x = '5'; INSERT INTO t (id) VALUES (current_setting('flamingock.x')::integer)",
+			split.MySQL:      "SET @x = 5; INSERT INTO t (id) VALUES (@x)",
+			split.SQLite:     "PRAGMA foreign_keys = 0; INSERT INTO t VALUES (5, 77)",
+		}[c.dialect]
+		s := script(text)
+		s.PartsApplied = 1
+		must(t, apply(ctx, c, s))
+		if !rows(t, c, "id = 5") {
+			t.Error("the row is not there")
+		}
+		left := map[split.Dialect]string{
+			split.PostgreSQL: "SELECT coalesce(current_setting('flamingock.x', true), '') <> ''",
+			split.MySQL:      "SELECT @x IS NOT NULL",
+			split.SQLite:     "SELECT foreign_keys = 0 FROM pragma_foreign_keys",
+		}[c.dialect]
+		if ok, err := c.db.truth(ctx, left); err != nil || ok {
+			t.Errorf("the setting is left: %t, %v", ok, err)
+		}
+	})
+}
+
 func TestTruthOfNumbers(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, open opener) {

@@ -79,7 +79,8 @@ func open(ctx context.Context, db *sql.DB, d dialect, o Options) (*Store, error)
 	if s.zone == nil {
 		s.zone = time.UTC
 	}
-	if err := s.prepare(ctx); err != nil {
+	// Opening a SQLite file that another instance is making fails without waiting.
+	if err := s.patient(ctx, func() error { return s.prepare(ctx) }); err != nil {
 		return nil, errors.Join(s.errorf("open it", err), db.Close())
 	}
 	return s, nil
