@@ -230,3 +230,32 @@ func TestCommitWhoseAnswerIsLost(t *testing.T) {
 		})
 	}
 }
+
+// TestRaiseWaitsForMessage raises the fence while a transaction that PostgreSQL
+// got as one message is under way: it is committed before the raise returns.
+func TestRaiseWaitsForMessage(t *testing.T) {
+	t.Parallel()
+	old, values := fresh(t, "postgresql")
+	ctx := t.Context()
+	address, _ := values["url"].(string)
+	young, err := openPostgreSQL(ctx, PostgreSQLConfig{URL: address})
+	must(t, err)
+	t.Cleanup(func() { _ = young.db.close(context.Background()) })
+	must(t, old.db.exec(ctx, stmt("CREATE TABLE t (id INTEGER PRIMARY KEY)")))
+	must(t, transact(ctx, old, "warm", 1, "INSERT INTO t VALUES (0)"))
+	done := make(chan error, 1)
+	go func() { done <- transact(ctx, old, "a", 1, "SELECT pg_sleep(1)", "INSERT INTO t VALUES (1)") }()
+	for under := false; !under; {
+		under, err = young.db.truth(ctx, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'")
+		must(t, err)
+	}
+	m, err := transactor{}.Markers(ctx, young, sdk.Fence{Scope: "s", Token: 2}, []string{"a"})
+	must(t, err)
+	if len(m) != 1 || m[0].Token != 1 {
+		t.Errorf("the raise returned with the markers %v", m)
+	}
+	must(t, <-done)
+	if err := transact(ctx, old, "b", 1, "INSERT INTO t VALUES (2)"); !errors.Is(err, sdk.ErrFenced) {
+		t.Errorf("got %v", err)
+	}
+}

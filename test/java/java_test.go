@@ -70,10 +70,10 @@ func targets(t *testing.T) map[string]func() target {
 func TestItsFilesRunUnmodified(t *testing.T) {
 	t.Parallel()
 	dir := fixtures(t)
-	for name, open := range targets(t) {
+	for _, name := range []string{"sqlite", "postgresql", "mariadb"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tg := open()
+			tg := targets(t)[name]()
 			p := e2etest.New(t, tg.config+"yaml: \"1.1\"\n")
 			copyFile(t, filepath.Join(dir, "sql-pipeline.yaml"), filepath.Join(p.Dir, "pipeline.yaml"))
 			for _, f := range []string{"_0001__create_table.yaml", "_0002__insert_data.yaml"} {
