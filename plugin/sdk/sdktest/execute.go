@@ -38,9 +38,10 @@ func slowly(ctx context.Context, b *Bench, lease time.Duration) (k *talk, err er
 	if k, err = b.talk(ctx); err != nil {
 		return nil, err
 	}
+	open := k // a return with an error sets k to nil
 	defer func() {
 		if err != nil {
-			k.cancel()
+			open.cancel()
 		}
 	}()
 	if err := k.start(0, handle, b.workOf(*b.c.Slow), lease); err != nil {
