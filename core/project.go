@@ -380,6 +380,8 @@ func (e *Engine) takeChecked(p *project, c *change.Change, checked run.Checked) 
 		k.Transactional = possible
 	case !*c.Transactional:
 		k.Transactional = false
+	case !possible && slices.ContainsFunc(checked.Diagnostics, func(d run.CheckDiagnostic) bool { return d.Code == "not-transactional" }):
+		k.Transactional = false // the template has said how grave that is
 	case !possible:
 		reason := checked.Reason
 		if reason == "" {

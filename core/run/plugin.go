@@ -183,9 +183,9 @@ type CheckDiagnostic struct {
 type Preview struct {
 	// Lines are what would be done, in the target's own language where it has
 	// one, such as SQL.
-	Lines []string
+	Lines []string `json:"lines,omitempty"`
 	// Notes are remarks: what takes a lock, what cannot be undone.
-	Notes []string
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Evidence is what is known of whether something is in place.

@@ -30,7 +30,7 @@ func (s *session) targetError(f *pluginv1.Failure) *run.TargetError {
 		Line:       max(int(f.GetLine()), 0),
 		Column:     max(int(f.GetColumn()), 0),
 		Pointer:    s.text(f.GetPath(), excerptBytes),
-		Excerpt:    s.text(f.GetExcerpt(), excerptBytes),
+		Excerpt:    s.excerpt(f.GetExcerpt()),
 		TargetCode: s.text(f.GetTargetCode(), wordBytes),
 		Hint:       s.text(f.GetHint(), messageBytes),
 	}
@@ -91,7 +91,7 @@ func (s *session) checked(w run.Work, c *pluginv1.Checked) run.Checked {
 			File:     s.text(d.GetFile(), excerptBytes),
 			Code:     s.text(d.GetCode(), wordBytes),
 			Summary:  s.text(d.GetSummary(), messageBytes),
-			Excerpt:  s.text(d.GetExcerpt(), excerptBytes),
+			Excerpt:  s.excerpt(d.GetExcerpt()),
 			Fix:      s.text(d.GetFix(), messageBytes),
 		})
 	}

@@ -3,6 +3,8 @@ package host
 import (
 	"context"
 	"fmt"
+	"math"
+	"strings"
 	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
@@ -184,6 +186,19 @@ func (s *session) check(ctx context.Context, driver string, works []run.Work) ([
 // text cleans a message from the plugin.
 func (s *session) text(text string, limit int) string {
 	return untrusted.Text(text, limit, s.plugin.opts.Redact)
+}
+
+// excerptRunes bounds what is shown of a statement or request.
+const excerptRunes = 160
+
+// excerpt shortens what a plugin quotes to one line. Secrets are masked in the
+// whole of it first; cut or folded they would not be found.
+func (s *session) excerpt(text string) string {
+	line := []rune(strings.Join(strings.Fields(s.text(text, math.MaxInt)), " "))
+	if len(line) > excerptRunes {
+		line = append(line[:excerptRunes-1], '…')
+	}
+	return string(line)
 }
 
 func (s *session) texts(texts []string) []string {

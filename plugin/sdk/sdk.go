@@ -202,6 +202,10 @@ type Check[C, P any] struct {
 	ChangeID string
 	// Driver is the type of the target system.
 	Driver string
+	// Transactional tells that the change demands a transaction. One that then
+	// calls NotTransactional is refused, unless it reports how grave that is
+	// with a Diagnostic of the code "not-transactional".
+	Transactional bool
 	// Config is the change's configuration; references are not resolved.
 	Config C
 	// Steps are the change's steps; Rollback is nil where there is none.

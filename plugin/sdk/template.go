@@ -114,7 +114,7 @@ type typedTemplate[T, C, P any] struct {
 func (t *typedTemplate[T, C, P]) info() *templateInfo { return &t.meta }
 
 func (t *typedTemplate[T, C, P]) check(ctx context.Context, driver string, w *pluginv1.Work) (checkResult, error) {
-	c := &Check[C, P]{ChangeID: w.GetChangeId(), Driver: driver}
+	c := &Check[C, P]{ChangeID: w.GetChangeId(), Driver: driver, Transactional: w.GetTransactional()}
 	var found []Diagnostic
 	var problems []shape.Problem
 	c.Config, problems = t.config.decode(w.GetConfiguration().GetJson(), true)

@@ -3,19 +3,18 @@ package sql
 import (
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
-// excerptRunes bounds the excerpt of a statement.
-const excerptRunes = 160
+// excerptBytes bounds the excerpt of a statement. The host shortens it further,
+// after it has masked secrets: cut or folded here, a secret could not be found.
+const excerptBytes = 64 << 10
 
-// excerpt shortens a statement to one line.
+// excerpt returns as much of a statement as is sent to the host.
 func excerpt(text string) string {
-	line := strings.Join(strings.Fields(text), " ")
-	if utf8.RuneCountInString(line) > excerptRunes {
-		line = string([]rune(line)[:excerptRunes-1]) + "…"
+	if len(text) > excerptBytes {
+		text = text[:excerptBytes]
 	}
-	return line
+	return strings.ToValidUTF8(text, "")
 }
 
 // at turns an offset in runes into the statement's text into a place in the

@@ -34,6 +34,15 @@ func check(c *sdk.Check[Configuration, Payload]) {
 			case split.TxSafe, split.TxControl:
 			}
 		}
+		if c.Transactional && len(c.Steps) == 1 && len(list) == 1 && list[0].Tx == split.TxImplicitCommit {
+			// Alone, it happens whole or not at all, as a transaction does.
+			c.Report(sdk.Diagnostic{
+				Severity: sdk.SeverityWarning, Field: sdk.FieldApply, Step: s.Index, Line: list[0].Line, Column: list[0].Column, File: list[0].file,
+				Path: list[0].pointer, Code: "not-transactional", Excerpt: excerpt(list[0].Text),
+				Summary: list[0].Keyword + " commits by itself, so the change is no transaction with a marker: after a crash a person may be asked",
+				Fix:     "leave `transactional` out, and give the step `appliedWhen`",
+			})
+		}
 		probed = probed && canProbe(s.Apply, list)
 		if s.Rollback != nil {
 			checkScript(c, d, s.Index, sdk.FieldRollback, *s.Rollback, s.File)

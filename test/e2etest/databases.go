@@ -129,9 +129,16 @@ func texts(t testing.TB, db *sql.DB, q string) string {
 	return strings.Join(out, ", ")
 }
 
-// Free tells whether nobody has a lock on either of SQLite's files.
+// Free tells whether nobody has a lock on any file of SQLite.
 func (d *Database) Free() bool {
-	for _, db := range []*sql.DB{d.Target, d.Audit} {
+	var files []*sql.DB
+	if d.Name == "sqlite" {
+		files = append(files, d.Target)
+	}
+	if d.Store == "sqlite" {
+		files = append(files, d.Audit)
+	}
+	for _, db := range files {
 		conn, err := db.Conn(context.Background())
 		if err != nil {
 			d.t.Fatal(err)

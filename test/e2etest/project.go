@@ -126,8 +126,28 @@ func (r Result) String() string {
 type Process struct {
 	t              testing.TB
 	cmd            *exec.Cmd
-	stdout, stderr bytes.Buffer
+	stdout, stderr output
 	done           chan struct{}
+}
+
+// output gathers what a process says, and can be read meanwhile.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(b)
+}
+
+// String returns what was said so far.
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 // Start starts the command in a process group of its own.
@@ -235,6 +255,11 @@ func (pr *Process) Kill() Result {
 		}
 	}
 	return r
+}
+
+// Said tells whether the command has said text, on either stream.
+func (pr *Process) Said(text string) bool {
+	return strings.Contains(pr.stdout.String(), text) || strings.Contains(pr.stderr.String(), text)
 }
 
 // Ended tells whether the command has ended.

@@ -4,6 +4,7 @@
 package java
 
 import (
+	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +19,93 @@ import (
 )
 
 func TestMain(m *testing.M) { os.Exit(e2etest.Main(m)) }
+
+// database is one database that is both target system "sql" and audit store, and
+// the test's own connection to it.
+type database struct {
+	*sql.DB
+	t testing.TB
+	// typ is the driver's type; config the part of the project file.
+	typ, config string
+}
+
+// databases opens an empty database of each kind.
+func databases() map[string]func(t testing.TB) *database {
+	return map[string]func(t testing.TB) *database{
+		"sqlite": func(t testing.TB) *database {
+			file := filepath.Join(t.TempDir(), "one.db")
+			return open(t, "sqlite", "sqlite", "file:"+file+"?_pragma=busy_timeout(20000)", fmt.Sprintf("path: %q", file))
+		},
+		"postgresql": func(t testing.TB) *database {
+			url := sqltest.PostgreSQL(t)
+			return open(t, "postgresql", "pgx", url, fmt.Sprintf("url: %q", url))
+		},
+		"mariadb": func(t testing.TB) *database {
+			url := sqltest.MySQL(t)
+			user, rest, _ := strings.Cut(strings.TrimPrefix(url, "mysql://"), "@")
+			host, name, _ := strings.Cut(rest, "/")
+			return open(t, "mysql", "mysql", user+"@tcp("+host+")/"+name, fmt.Sprintf("url: %q", url))
+		},
+	}
+}
+
+func open(t testing.TB, typ, driver, dsn, values string) *database {
+	t.Helper()
+	return &database{
+		DB: e2etest.Connect(t, driver, dsn), t: t, typ: typ,
+		config: fmt.Sprintf("auditStore: {type: %s, %s}\ntargetSystems: {sql: {type: %s, %s}}\n", typ, values, typ, values),
+	}
+}
+
+// servers are the databases that Java services share with others.
+func servers() map[string]func(t testing.TB) *database {
+	all := databases()
+	delete(all, "sqlite")
+	return all
+}
+
+func (d *database) exec(q string) {
+	d.t.Helper()
+	if _, err := d.ExecContext(d.t.Context(), q); err != nil {
+		d.t.Fatalf("%s: %v", q, err)
+	}
+}
+
+// rows returns the rows of a query, columns apart by "|"; NULL is "-".
+func (d *database) rows(q string) []string {
+	d.t.Helper()
+	rows, err := d.QueryContext(d.t.Context(), q)
+	if err != nil {
+		d.t.Fatalf("%s: %v", q, err)
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err says what went wrong
+	columns, err := rows.Columns()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	var out []string
+	for rows.Next() {
+		values, into := make([]sql.NullString, len(columns)), make([]any, len(columns))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			d.t.Fatalf("%s: %v", q, err)
+		}
+		texts := make([]string, len(values))
+		for i, v := range values {
+			texts[i] = "-"
+			if v.Valid {
+				texts[i] = v.String
+			}
+		}
+		out = append(out, strings.Join(texts, "|"))
+	}
+	if err := rows.Err(); err != nil {
+		d.t.Fatalf("%s: %v", q, err)
+	}
+	return out
+}
 
 // fixtures is the folder with the Java project's own files. They are not part of
 // this repository.
@@ -34,164 +122,63 @@ func fixtures(t *testing.T) string {
 	return dir
 }
 
-// target is one database for the Java files.
-type target struct {
-	driver, dsn string
-	config      string
-	typ         string
-}
-
-func targets(t *testing.T) map[string]func() target {
-	t.Helper()
-	both := func(typ, url string) string {
-		return fmt.Sprintf("auditStore: {type: %s, url: %q}\ntargetSystems: {sql: {type: %s, url: %q}}\n", typ, url, typ, url)
-	}
-	return map[string]func() target{
-		"sqlite": func() target {
-			dir := t.TempDir()
-			return target{"sqlite", "file:" + filepath.Join(dir, "t.db"), fmt.Sprintf(
-				"auditStore: {type: sqlite, path: %q}\ntargetSystems: {sql: {type: sqlite, path: %q}}\n",
-				filepath.Join(dir, "t.db"), filepath.Join(dir, "t.db")), "sqlite"}
-		},
-		"postgresql": func() target {
-			url := sqltest.PostgreSQL(t)
-			return target{"pgx", url, both("postgresql", url), "postgresql"}
-		},
-		"mariadb": func() target {
-			url := sqltest.MySQL(t)
-			rest := strings.TrimPrefix(url, "mysql://")
-			userinfo, rest, _ := strings.Cut(rest, "@")
-			host, db, _ := strings.Cut(rest, "/")
-			return target{"mysql", userinfo + "@tcp(" + host + ")/" + db, both("mysql", url), "mysql"}
-		},
-	}
-}
-
+// TestItsFilesRunUnmodified runs the SQL changes of the Java project's tests from
+// where its build has them, named by its pipeline file.
 func TestItsFilesRunUnmodified(t *testing.T) {
 	t.Parallel()
 	dir := fixtures(t)
-	for _, name := range []string{"sqlite", "postgresql", "mariadb"} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			tg := targets(t)[name]()
-			p := e2etest.New(t, tg.config+"yaml: \"1.1\"\n")
-			copyFile(t, filepath.Join(dir, "sql-pipeline.yaml"), filepath.Join(p.Dir, "pipeline.yaml"))
-			for _, f := range []string{"_0001__create_table.yaml", "_0002__insert_data.yaml"} {
-				copyFile(t, filepath.Join(dir, "sql", f), filepath.Join(p.Dir, "src/test/java/io/flamingock/template/sql/changes", f))
-			}
-			args := []string{"--pipeline", "pipeline.yaml"}
-			r := p.Run(append([]string{"execute", "apply"}, args...)...)
-			if tg.typ == "mysql" {
-				// Both changes demand a transaction; MySQL's CREATE TABLE cannot have
-				// one, which is said instead of being recorded wrongly.
-				if r.Code != 10 || !strings.Contains(r.Stderr, "demands a transaction and cannot have one") {
-					t.Errorf("%s", r)
+	for name, open := range databases() {
+		for _, place := range []struct{ name, folder, config string }{
+			{"source folder", "src/test/java/io/flamingock/template/sql/changes", ""},
+			{"mapped package", "db/java", "packages: {io.flamingock.template.sql.changes: db/java}\n"},
+		} {
+			t.Run(name+", "+place.name, func(t *testing.T) {
+				t.Parallel()
+				d := open(t)
+				p := e2etest.New(t, d.config+place.config)
+				copyFile(t, filepath.Join(dir, "sql-pipeline.yaml"), filepath.Join(p.Dir, "src/test/resources/flamingock/pipeline.yaml"))
+				for _, f := range []string{"_0001__create_table.yaml", "_0002__insert_data.yaml"} {
+					copyFile(t, filepath.Join(dir, "sql", f), filepath.Join(p.Dir, place.folder, f))
 				}
-				return
-			}
-			if r.Code != 0 {
-				t.Fatalf("%s", r)
-			}
-			db := e2etest.Connect(t, tg.driver, tg.dsn)
-			var got string
-			if err := db.QueryRowContext(t.Context(), "SELECT count(*) || ':' || min(name || role) || ':' || max(name || role) FROM sql_template_test").Scan(&got); err != nil {
-				t.Fatal(err)
-			}
-			if got != "2:Adminsuperuser:Backupreadonly" {
-				t.Errorf("the table holds %s", got)
-			}
-			if r := p.Run(append([]string{"execute", "apply"}, args...)...); r.Code != 0 || !strings.Contains(r.Stdout, "nothing to do") {
-				t.Errorf("a second run:\n%s", r)
-			}
-			var bad int
-			err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM flamingockAuditLog WHERE
-				state NOT IN ('STARTED','APPLIED','FAILED','ROLLED_BACK','ROLLBACK_FAILED','MANUAL_MARKED_AS_APPLIED','MANUAL_MARKED_AS_ROLLED_BACK')
-				OR type NOT IN ('STANDARD_CODE','STANDARD_TEMPLATE') OR tx_strategy NOT IN ('NON_TX','TX_SHARED','TX_SEPARATE_WITH_MARKER','TX_SEPARATE_NO_MARKER')
-				OR recovery_strategy NOT IN ('MANUAL_INTERVENTION','ALWAYS_RETRY') OR invoked_class <> 'io.flamingock.template.sql.SqlTemplate'
-				OR execution_millis IS NULL OR created_at IS NULL OR error_trace IS NULL`).Scan(&bad)
-			if err != nil || bad != 0 {
-				t.Errorf("%d rows hold what Java does not read, %v", bad, err)
-			}
-		})
+				args := []string{"execute", "apply", "--pipeline", "src/test/resources/flamingock/pipeline.yaml"}
+				p.Must(0, args...)
+				want := "1|Admin|superuser 2|Backup|readonly"
+				if got := strings.Join(d.rows("SELECT id, name, role FROM sql_template_test ORDER BY id"), " "); got != want {
+					t.Errorf("the table holds %s\nwant %s", got, want)
+				}
+				if r := p.Must(0, args...); !strings.Contains(r.Stdout, "nothing to do") {
+					t.Errorf("the second run has something to do:\n%s", r)
+				}
+				for i, id := range []string{"create-test-table", "insert-test-data"} {
+					got := d.rows("SELECT state, stage_id, author, invoked_class, invoked_method, type, target_system_id, change_order, recovery_strategy, error_trace " +
+						"FROM flamingockAuditLog WHERE change_id = '" + id + "' ORDER BY id")
+					same := fmt.Sprintf("|changes|not-specified|io.flamingock.template.sql.SqlTemplate|apply|STANDARD_TEMPLATE|sql|%04d|MANUAL_INTERVENTION|", i+1)
+					if strings.Join(got, "\n") != "STARTED"+same+"\nAPPLIED"+same {
+						t.Errorf("the entries of %s are\n%s", id, strings.Join(got, "\n"))
+					}
+				}
+				checkRows(t, d)
+			})
+		}
 	}
 }
 
-// TestJavaRowsAreRead has a store that Java made and wrote to.
-func TestJavaRowsAreRead(t *testing.T) {
+// TestTheirScalarsAreReadAsTheyReadThem has a file whose plain scalars mean other
+// things in YAML 1.1, which the Java implementation reads.
+func TestTheirScalarsAreReadAsTheyReadThem(t *testing.T) {
 	t.Parallel()
-	ddl := map[string][]string{
-		"postgresql": {
-			`CREATE TABLE IF NOT EXISTS flamingockAuditLog (id SERIAL PRIMARY KEY,execution_id VARCHAR(255),stage_id VARCHAR(255),change_id VARCHAR(255),author VARCHAR(255),created_at TIMESTAMP,state VARCHAR(32),invoked_class VARCHAR(255),invoked_method VARCHAR(255),source_file VARCHAR(255),metadata TEXT,execution_millis BIGINT,execution_hostname VARCHAR(255),error_trace TEXT,type VARCHAR(32),tx_strategy VARCHAR(32),target_system_id VARCHAR(255),change_order VARCHAR(255),recovery_strategy VARCHAR(32),transaction_flag BOOLEAN,system_change BOOLEAN)`,
-			`CREATE TABLE flamingockLock ("key" VARCHAR(255) PRIMARY KEY, status VARCHAR(32), owner VARCHAR(255), expires_at TIMESTAMP)`,
-		},
-		"mariadb": {
-			"CREATE TABLE IF NOT EXISTS flamingockAuditLog (id BIGINT AUTO_INCREMENT PRIMARY KEY, execution_id VARCHAR(255), stage_id VARCHAR(255), change_id VARCHAR(255), author VARCHAR(255), created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP, state VARCHAR(255), invoked_class VARCHAR(255), invoked_method VARCHAR(255), source_file VARCHAR(255), metadata LONGTEXT, execution_millis BIGINT, execution_hostname VARCHAR(255), error_trace LONGTEXT, type VARCHAR(50), tx_strategy VARCHAR(50), target_system_id VARCHAR(255), change_order VARCHAR(50), recovery_strategy VARCHAR(50), transaction_flag TINYINT(1), system_change TINYINT(1))",
-			"CREATE TABLE flamingockLock (`key` VARCHAR(255) PRIMARY KEY, status VARCHAR(32), owner VARCHAR(255), expires_at TIMESTAMP)",
-		},
+	d := databases()["sqlite"](t)
+	change := "id: numbers\ntargetSystem: sql\ntemplate: sql-template\ntransactional: yes\nprofiles: \"prod, !dev\"\n" +
+		"apply: CREATE TABLE numbers (id INTEGER)\n"
+	p := e2etest.New(t, d.config)
+	p.Write("changes/_0001__numbers.yaml", change)
+	if r := p.Must(10, "validate"); !strings.Contains(r.Stderr, "changes/_0001__numbers.yaml:4:16") {
+		t.Errorf("a scalar that is read in two ways must be refused with its place:\n%s", r)
 	}
-	for name, statements := range ddl {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			tg := targets(t)[name]()
-			db := e2etest.Connect(t, tg.driver, tg.dsn)
-			exec := func(q string) {
-				t.Helper()
-				if _, err := db.ExecContext(t.Context(), q); err != nil {
-					t.Fatalf("%s: %v", q, err)
-				}
-			}
-			for _, q := range statements {
-				exec(q)
-			}
-			row := func(change, state, tx, recovery string) {
-				exec(fmt.Sprintf("INSERT INTO flamingockAuditLog (execution_id, stage_id, change_id, author, created_at, state, invoked_class, invoked_method, source_file, metadata, execution_millis, execution_hostname, error_trace, type, tx_strategy, target_system_id, change_order, recovery_strategy, transaction_flag, system_change) "+
-					"VALUES ('11111111-2222-3333-4444-555555555555', 'changes', '%s', 'not-specified', '2026-01-02 03:04:05', '%s', 'io.flamingock.template.sql.SqlTemplate', 'apply', '_0001__x.yaml', '{}', 12, 'jvm-host', '', 'STANDARD_TEMPLATE', '%s', 'sql', '0001', '%s', true, false)",
-					change, state, tx, recovery))
-			}
-			row("done", "STARTED", "TX_SEPARATE_NO_MARKER", "MANUAL_INTERVENTION")
-			row("done", "APPLIED", "TX_SEPARATE_NO_MARKER", "MANUAL_INTERVENTION")
-			row("tx-failed", "FAILED", "TX_SEPARATE_NO_MARKER", "MANUAL_INTERVENTION")
-			row("back", "ROLLED_BACK", "NON_TX", "MANUAL_INTERVENTION")
-
-			p := e2etest.New(t, tg.config+"lock: {wait: 4s}\n")
-			for i, id := range []string{"done", "tx-failed", "back"} {
-				p.Write(fmt.Sprintf("changes/_%04d__%s.yaml", i+1, id), fmt.Sprintf(
-					"id: %s\ntargetSystem: sql\ntemplate: sql-template\napply: INSERT INTO seen VALUES ('%s')\n", id, id))
-			}
-			exec("CREATE TABLE seen (id VARCHAR(40))")
-			exec("INSERT INTO flamingockLock VALUES ('DEFAULT_KEY', 'LOCK_HELD', 'java@host#1', '2037-01-01 00:00:00')")
-			if r := p.Run("apply"); r.Code != 11 || !strings.Contains(r.Stderr, "java@host#1") {
-				t.Errorf("Java's lock row must exclude us:\n%s", r)
-			}
-			exec("UPDATE flamingockLock SET expires_at = '2026-01-01 00:00:00'")
-			p.Must(0, "apply")
-			rows, err := db.QueryContext(t.Context(), "SELECT id FROM seen ORDER BY id")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer rows.Close() //nolint:errcheck // read to its end
-			var got []string
-			for rows.Next() {
-				var id string
-				if err := rows.Scan(&id); err != nil {
-					t.Fatal(err)
-				}
-				got = append(got, id)
-			}
-			if err := rows.Err(); err != nil || strings.Join(got, " ") != "back tx-failed" {
-				t.Errorf("applied: %v, %v; Java's APPLIED is skipped, its FAILED in a transaction and ROLLED_BACK are run", got, err)
-			}
-
-			// A STARTED of Java cannot be proved either way.
-			row("open", "STARTED", "TX_SEPARATE_NO_MARKER", "MANUAL_INTERVENTION")
-			p.Write("changes/_0009__open.yaml", "id: open\ntargetSystem: sql\ntemplate: sql\napply: INSERT INTO seen VALUES ('open')\n")
-			r := p.Must(14, "apply")
-			if !strings.Contains(r.Stderr, "open: interrupted, outcome unknown (STARTED)") {
-				t.Errorf("%s", r)
-			}
-			p.Must(0, "audit", "fix", "-c", "open", "-r", "ROLLED_BACK", "--reason", "looked")
-			p.Must(0, "apply")
-		})
+	p.Write("flamingock.yaml", d.config+"yaml: \"1.1\"\n")
+	p.Must(0, "apply", "--profiles", "prod")
+	if got := d.rows("SELECT transaction_flag FROM flamingockAuditLog WHERE state = 'APPLIED'"); len(got) != 1 || got[0] != "1" {
+		t.Errorf("transactional: yes was recorded as %v", got)
 	}
 }
 

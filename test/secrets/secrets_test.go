@@ -3,13 +3,12 @@
 package secrets
 
 import (
-	"fmt"
-	"io/fs"
+	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	_ "github.com/go-sql-driver/mysql" // the driver "mysql"
 
 	"github.com/flamingock/flamingock-go/plugins/sql/sqltest"
 	"github.com/flamingock/flamingock-go/test/e2etest"
@@ -17,102 +16,134 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(e2etest.Main(m)) }
 
-// secrets are the values that must not show up. Each stands in one place.
+// The values that must not show up. Each stands in one place.
 const (
 	inPayload = "payload-secret-4711"
 	inFile    = "file-secret-4712"
-	inKey     = "encryption-key-secret-4713"
+	inScript  = "script-secret-4713"
+	inKey     = "captured-key-secret-4714"
 )
+
+// database is a server's database, as the test sees it.
+type database struct {
+	// typ is the driver's type; url what the project gets.
+	typ, url string
+	// driver and dsn are what the test connects with.
+	driver, dsn string
+	// number casts a text that is none to a number, which fails and quotes it.
+	number string
+}
+
+func databases() map[string]func(t *testing.T) database {
+	return map[string]func(t *testing.T) database{
+		"postgresql": func(t *testing.T) database {
+			u := sqltest.PostgreSQL(t)
+			return database{"postgresql", u, "pgx", u, "CAST('%s' AS INTEGER)"}
+		},
+		"mariadb": func(t *testing.T) database {
+			u := sqltest.MySQL(t)
+			user, rest, _ := strings.Cut(strings.TrimPrefix(u, "mysql://"), "@")
+			host, name, _ := strings.Cut(rest, "/")
+			// Its message quotes the value in a duplicate.
+			return database{"mysql", u, "mysql", user + "@tcp(" + host + ")/" + name, "'%s' UNION ALL SELECT '%s'"}
+		},
+	}
+}
 
 func TestSecretsShowUpNowhere(t *testing.T) {
 	t.Parallel()
-	url := sqltest.PostgreSQL(t)
-	_, rest, _ := strings.Cut(url, "://")
-	userinfo, _, _ := strings.Cut(rest, "@")
-	_, inURL, _ := strings.Cut(userinfo, ":")
-	if len(inURL) < 4 {
-		t.Fatalf("the server's password is %d characters long, too short to look for", len(inURL))
-	}
-	p := e2etest.New(t, `
-auditStore: {type: postgresql, url: "${env:DB_URL}", encryptionKey: "${env:KEY}"}
-targetSystems: {db: {type: postgresql, url: "${env:DB_URL}"}}
-`)
-	p.Env = []string{"DB_URL=" + url, "PAYLOAD=" + inPayload, "KEY=" + inKey}
-	p.Write("token.txt", inFile+"\n")
-	p.Change(1, "users", "apply: CREATE TABLE users (name TEXT, password TEXT)\n")
-	p.Change(2, "good", "apply: INSERT INTO users VALUES ('a', '${env:PAYLOAD}'), ('b', '${file:token.txt}')\n")
-	// The server's message, the excerpt and the detail would show the values.
-	p.Change(3, "bad", "apply: INSERT INTO users SELECT 'x', ('${env:PAYLOAD} ${file:token.txt}')::integer\n")
+	for name, open := range databases() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := open(t)
+			u, err := url.Parse(db.url)
+			if err != nil {
+				t.Fatal("the server's address is no URL") // err would repeat the password
+			}
+			password, _ := u.User.Password()
+			if len(password) < piece {
+				t.Fatalf("the server's password is %d characters long, too short to look for", len(password))
+			}
+			p := e2etest.New(t, "auditStore: {type: "+db.typ+", url: \"${env:DB_URL}\", encryptionKey: \"${env:KEY}\"}\n"+
+				"targetSystems: {db: {type: "+db.typ+", url: \"${env:DB_URL}\"}}\n")
+			p.Env = []string{"DB_URL=" + db.url, "PAYLOAD=" + inPayload, "SCRIPT=" + inScript, "KEY=" + inKey}
+			p.Write("token.txt", inFile+"\n")
+			p.Change(1, "users", "apply: CREATE TABLE users (name VARCHAR(100), password VARCHAR(100) PRIMARY KEY)\n")
+			p.Change(2, "good", "apply: INSERT INTO users VALUES ('a', '${env:PAYLOAD}'), ('b', '${file:token.txt}')\n")
+			p.Change(3, "script", "apply: {sql: \"INSERT INTO users VALUES ('c', '${env:SCRIPT}')\", appliedWhen: \"SELECT count(*) FROM users WHERE password = '${env:SCRIPT}'\"}\n")
+			// The server's message, the excerpt and the detail would show the values.
+			value := strings.ReplaceAll(db.number, "%s", "${env:PAYLOAD} ${file:token.txt}")
+			p.Change(4, "bad", "apply: INSERT INTO users (password) SELECT "+value+"\n")
+			// Without a transaction it becomes an issue, which shows the error.
+			p.Write("flamingock.yaml", "auditStore: {type: "+db.typ+", url: \"${env:DB_URL}\", encryptionKey: \"${env:KEY}\"}\n"+
+				"targetSystems: {db: {type: "+db.typ+", url: \"${env:DB_URL}\"}}\n"+
+				"pipeline: {stages: [{name: changes, location: changes}, {name: more, location: more, needs: []}]}\n")
+			p.Write("more/_0001__issue.yaml", "id: issue\ntargetSystem: db\ntemplate: sql\ntransactional: false\napply: |\n"+
+				"  CREATE TABLE more (password VARCHAR(100) PRIMARY KEY);\n  INSERT INTO more (password) SELECT "+value+";\n")
 
-	var said strings.Builder
-	look := func(pr *e2etest.Process) {
-		for _, pid := range append(pr.Plugins(), pr.PID()) {
-			cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-			said.Write(cmdline)
-			if pid != pr.PID() {
-				environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-				said.Write(environ)
+			f := &finder{}
+			for _, args := range [][]string{
+				{"validate"},
+				{"plan"},
+				{"plan", "-o", "json"},
+				{"apply", "-l", "debug"},
+				{"apply", "-o", "json", "-l", "debug"},
+				{"status"},
+				{"status", "-o", "json"},
+				{"audit", "list", "--history", "--extended"},
+				{"audit", "export"},
+				{"audit", "export", "--format", "csv"},
+				{"issue", "list"},
+				{"issue", "get", "-c", "issue", "--guidance"},
+				{"issue", "get", "-c", "issue", "--json"},
+				{"lock", "status"},
+				{"undo", "--change", "good", "--dry-run"},
+				{"undo", "--change", "good", "--yes", "-l", "debug"},
+			} {
+				r := f.run(p, args...)
+				if args[0] == "apply" && r.Code != 12 && r.Code != 13 && r.Code != 14 {
+					t.Errorf("the bad changes must fail:\n%s", r)
+				}
+				if len(args) > 1 && args[1] == "get" && !strings.Contains(r.Stdout, "[redacted]") {
+					t.Errorf("the issue does not show its error:\n%s", r)
+				}
 			}
-		}
-	}
-	for _, args := range [][]string{
-		{"validate"},
-		{"plan"},
-		{"plan", "-o", "json"},
-		{"apply", "-l", "debug"},
-		{"apply", "-o", "json", "-l", "debug"},
-		{"status"},
-		{"audit", "list", "--history", "--extended"},
-		{"audit", "export"},
-		{"issue", "list"},
-		{"issue", "get", "-c", "bad"},
-		{"lock", "status"},
-	} {
-		pr := p.Start(args...)
-		for !pr.Ended() {
-			look(pr)
-		}
-		r := pr.Wait(time.Minute)
-		said.WriteString(r.String())
-		if args[0] == "apply" && r.Code != 12 {
-			t.Errorf("the bad change must fail and be rolled back:\n%s", r)
-		}
-	}
-	if !strings.Contains(said.String(), "bad") || !strings.Contains(said.String(), "[redacted]") {
-		t.Error("nothing was said about the bad change, so nothing was looked at")
-	}
-	// Files that the run wrote into the project.
-	err := filepath.WalkDir(p.Dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() || e.Name() == "token.txt" {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		said.Write(b)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, secret := range []string{inPayload, inFile, inKey, inURL} {
-		if i := strings.Index(said.String(), secret); i >= 0 {
-			t.Errorf("a secret shows up: …%q…", said.String()[max(0, i-200):min(said.Len(), i+100)])
-		}
-	}
-	// The values did get where they belong.
-	d := e2etest.Connect(t, "pgx", url)
-	var n int
-	if err := d.QueryRowContext(t.Context(), "SELECT count(*) FROM users WHERE password IN ($1, $2)", inPayload, inFile).Scan(&n); err != nil || n != 2 {
-		t.Errorf("%d values arrived, %v", n, err)
-	}
-	for _, table := range []string{"flamingockAuditLog", "flamingockCheckpoint", "flamingockMarker", "flamingockStore"} {
-		var text *string
-		if err := d.QueryRowContext(t.Context(), "SELECT string_agg(x::text, ' ') FROM "+table+" x").Scan(&text); err != nil {
-			t.Fatal(err)
-		}
-		for _, secret := range []string{inPayload, inFile, inKey, inURL} {
-			if text != nil && strings.Contains(*text, secret) {
-				t.Errorf("a secret is in the table %s", table)
+			f.files(t, p, "token.txt")
+			// The tables, as anybody can read them who may read the database.
+			conn := e2etest.Connect(t, db.driver, db.dsn)
+			for _, table := range []string{"flamingockAuditLog", "flamingockCheckpoint", "flamingockMarker", "flamingockStore", "flamingockFence"} {
+				rows, err := conn.QueryContext(t.Context(), "SELECT * FROM "+table)
+				if err != nil {
+					t.Fatal(err)
+				}
+				columns, err := rows.Columns()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for rows.Next() {
+					values, into := make([][]byte, len(columns)), make([]any, len(columns))
+					for i := range values {
+						into[i] = &values[i]
+					}
+					if err := rows.Scan(into...); err != nil {
+						t.Fatal(err)
+					}
+					for _, v := range values {
+						f.said.Write(v)
+					}
+				}
+				if err := rows.Err(); err != nil {
+					t.Fatal(err)
+				}
+				_ = rows.Close()
 			}
-		}
+			f.check(t, inPayload, inFile, inScript, inKey, password)
+			// The values did get where they belong.
+			var n int
+			q := "SELECT count(*) FROM users WHERE password IN ('" + inPayload + "', '" + inFile + "', '" + inScript + "')"
+			if err := conn.QueryRowContext(t.Context(), q).Scan(&n); err != nil || n != 3 {
+				t.Errorf("%d of 3 values arrived, %v", n, err)
+			}
+		})
 	}
 }

@@ -221,8 +221,23 @@ type pluginRef struct {
 }
 
 type lockSettings struct {
-	Lease string `json:"lease"`
-	Wait  string `json:"wait"`
+	Lease durationText `json:"lease"`
+	Wait  durationText `json:"wait"`
+}
+
+// durationText reads a duration such as 30s, or the number 0.
+type durationText string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *durationText) UnmarshalJSON(b []byte) error {
+	if string(b) == "0" {
+		*d = "0"
+		return nil
+	}
+	if json.Unmarshal(b, (*string)(d)) != nil {
+		return fmt.Errorf("lock: %s is no duration; write it like 30s, 5m or 1h30m", b)
+	}
+	return nil
 }
 
 // stringList reads a list, or one text with commas.
@@ -271,7 +286,7 @@ func (r *reader) actor(name string) string {
 }
 
 func (r *reader) lock(l lockSettings) {
-	r.p.Config.LeaseTTL = r.duration("/lock/lease", l.Lease)
+	r.p.Config.LeaseTTL = r.duration("/lock/lease", string(l.Lease))
 	if d := r.p.Config.LeaseTTL; d != 0 && d < time.Second {
 		r.problem("/lock/lease", "bad-value", "30s suits most", "lock.lease: %s is too short; a lease must last a second at least", d)
 	}
@@ -279,7 +294,7 @@ func (r *reader) lock(l lockSettings) {
 		r.p.Config.LockWait = -1
 		return
 	}
-	r.p.Config.LockWait = r.duration("/lock/wait", l.Wait)
+	r.p.Config.LockWait = r.duration("/lock/wait", string(l.Wait))
 }
 
 func (r *reader) duration(pointer, text string) time.Duration {
