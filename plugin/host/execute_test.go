@@ -407,8 +407,8 @@ func TestProcessDiesWithItsGroup(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	wantGone(t, pid, time.Second)
-	wantGone(t, child, time.Second)
+	wantGone(t, pid)
+	wantGone(t, child)
 }
 
 func TestZombieInMemory(t *testing.T) {

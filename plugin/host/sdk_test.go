@@ -293,7 +293,7 @@ func TestSDKProcessEndsWithItsHost(t *testing.T) {
 	tmp := t.TempDir()
 	pid, kill := doomed(t, install(t, "memory"), tmp)
 	kill()
-	wantGone(t, pid, time.Second)
+	wantGone(t, pid)
 	if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}

@@ -235,7 +235,7 @@ func TestCancelReturnsSoon(t *testing.T) {
 		if err := transact(ctx, c, "a", 1, slow); err == nil {
 			t.Error("no error")
 		}
-		if d := time.Since(begin); d > 3*time.Second {
+		if d := time.Since(begin); d > 15*time.Second {
 			t.Errorf("it returned after %s", d)
 		}
 		// The connection, or a new one, goes on.
