@@ -72,7 +72,7 @@ func (a *app) writeReport(r *run.Report) error {
 		return a.writeJSON(r)
 	}
 	w := a.out()
-	if r.Waited >= waitedWorthTelling && r.Holder != "" {
+	if r.Holder != "" {
 		w.Printf("waited %s for the lock, which %s had\n", short(r.Waited), r.Holder)
 	}
 	w.Println(r.String())

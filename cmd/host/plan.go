@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -11,10 +10,6 @@ import (
 	"github.com/flamingock/flamingock-go/core"
 	"github.com/flamingock/flamingock-go/core/plan"
 )
-
-// waitedWorthTelling is how long a wait for the lock must have been to be told
-// at the end.
-const waitedWorthTelling = 500 * time.Millisecond
 
 func newPlan(a *app) *cobra.Command {
 	var opts struct {
