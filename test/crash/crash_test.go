@@ -37,7 +37,7 @@ func each(t *testing.T, f func(t *testing.T, d *e2etest.Database, p *e2etest.Pro
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := open(t)
-			p := e2etest.New(t, d.Config+"lock: {lease: 4s}\n")
+			p := e2etest.New(t, d.Config+"lock: {lease: 6s}\n")
 			p.Change(1, "base", "apply: |\n  CREATE TABLE t (id INTEGER);\n  CREATE TABLE gate (id INTEGER);\nrollback: DROP TABLE t;\n")
 			p.Must(0, "apply")
 			f(t, d, p)
@@ -99,7 +99,7 @@ func slow(d *e2etest.Database, insert string, id int) string {
 	if d.Name == "postgresql" {
 		return fmt.Sprintf("%s VALUES (%d)", insert, id)
 	}
-	return fmt.Sprintf("%s SELECT %d FROM (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c LIMIT 2000000) SELECT max(x) FROM c)", insert, id)
+	return fmt.Sprintf("%s SELECT %d FROM (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c LIMIT 1000000) SELECT max(x) FROM c)", insert, id)
 }
 
 // holdGate keeps slow waiting on PostgreSQL.

@@ -80,7 +80,7 @@ func TestConcurrentIndex(t *testing.T) {
 			t.Run(name+", kill "+k.name, func(t *testing.T) {
 				t.Parallel()
 				d := open(t)
-				p := e2etest.New(t, d.Config+"lock: {lease: 4s}\n")
+				p := e2etest.New(t, d.Config+"lock: {lease: 6s}\n")
 				p.Change(1, "base", "apply: CREATE TABLE t (id INTEGER)\n")
 				p.Must(0, "apply")
 				p.Change(2, "x", "apply: CREATE INDEX CONCURRENTLY t_id ON t (id)\nrollback: DROP INDEX CONCURRENTLY t_id\n")

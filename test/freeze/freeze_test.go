@@ -44,14 +44,17 @@ func command() frozen {
 // which nobody could take from a frozen process; the documents say so.
 func (f frozen) freeze(t *testing.T, d *e2etest.Database, p *e2etest.Process) {
 	t.Helper()
-	for range 500 {
+	for range 2000 {
 		f.signal(p, syscall.SIGSTOP)
-		time.Sleep(30 * time.Millisecond) // until every thread has stopped
+		time.Sleep(15 * time.Millisecond) // until every thread has stopped
 		if d.Free() {
 			return
 		}
 		f.signal(p, syscall.SIGCONT)
-		time.Sleep(7 * time.Millisecond)
+		if p.Ended() {
+			t.Fatal("the instance ended before it could be frozen: it had a lock on a file whenever it was looked at")
+		}
+		time.Sleep(2 * time.Millisecond)
 	}
 	t.Fatal("the instance has a lock on a file whenever it is looked at")
 }
@@ -89,7 +92,7 @@ func TestFrozenPastItsLease(t *testing.T) {
 					p := e2etest.New(t, fmt.Sprintf("%slock: {lease: %s}\n", d.Config, lease))
 					p.Change(1, "base", "apply: CREATE TABLE t (id INTEGER)\n")
 					p.Must(0, "apply")
-					const n = 300
+					const n = 500
 					for i := 2; i < 2+n; i++ {
 						p.Change(i, fmt.Sprintf("c%d", i), more+fmt.Sprintf("apply: INSERT INTO t VALUES (%d)\n", i))
 					}
