@@ -8,6 +8,7 @@ import (
 	"github.com/flamingock/flamingock-go/core/audit"
 	"github.com/flamingock/flamingock-go/core/diag"
 	"github.com/flamingock/flamingock-go/core/lock"
+	"github.com/flamingock/flamingock-go/core/plan"
 	"github.com/flamingock/flamingock-go/core/run"
 )
 
@@ -35,7 +36,8 @@ const exitCodes = `Exit codes:
     0  done, or nothing to do
     1  error
     2  wrong usage
-    3  plan --detailed-exit-code: changes are pending
+    3  plan --detailed-exit-code: changes are pending (14 or 15 where apply
+       would end with that)
    10  the project cannot be run as it is written; nothing was run
    11  another instance holds the lock and the time to wait was over
    12  a change failed and was rolled back
@@ -58,26 +60,51 @@ type notFoundError struct{ error }
 
 func (e notFoundError) Unwrap() error { return e.error }
 
-// errPending is what plan ends with where --detailed-exit-code was given.
-var errPending = errors.New("changes are pending")
+// planned is what plan ends with where --detailed-exit-code was given: the code
+// that apply would end with, or exitPending. The plan says it all already.
+type planned struct{ code int }
+
+func (planned) Error() string { return "the plan is not empty" }
+
+// detailedCode returns what plan --detailed-exit-code ends with; nil for 0.
+func detailedCode(p *core.Plan) error {
+	code := exitOK
+	for _, s := range p.Stages {
+		for _, c := range s.Changes {
+			switch {
+			case c.Action == plan.Refuse:
+				return planned{exitEdited}
+			case c.Action == plan.Ask:
+				code = exitDecision
+			case c.Action.Pending() && code == exitOK:
+				code = exitPending
+			}
+		}
+	}
+	if code == exitOK {
+		return nil
+	}
+	return planned{code}
+}
 
 // exitCode maps an error to an exit code. It is the only place that does.
 func exitCode(err error) int {
 	var (
-		usage   usageError
-		missing notFoundError
-		unknown *core.UnknownTypeError
-		invalid *diag.InvalidError
-		changed *run.ChangeError
-		issues  *run.IssuesError
-		edited  *run.EditedError
-		record  *audit.RecordError
+		usage    usageError
+		missing  notFoundError
+		detailed planned
+		unknown  *core.UnknownTypeError
+		invalid  *diag.InvalidError
+		changed  *run.ChangeError
+		issues   *run.IssuesError
+		edited   *run.EditedError
+		record   *audit.RecordError
 	)
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, errPending):
-		return exitPending
+	case errors.As(err, &detailed):
+		return detailed.code
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &missing), errors.As(err, &unknown):

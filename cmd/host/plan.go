@@ -36,8 +36,8 @@ do in its target system. Nothing is changed and no lock is taken.`,
 			} else {
 				a.showPlan(p, opts.all)
 			}
-			if err == nil && opts.detailed && p.Pending() > 0 {
-				return errPending
+			if err == nil && opts.detailed {
+				return detailedCode(p)
 			}
 			return err
 		},
@@ -45,7 +45,7 @@ do in its target system. Nothing is changed and no lock is taken.`,
 	f := cmd.Flags()
 	f.BoolVarP(&opts.all, "all", "a", false, "show applied changes too")
 	f.BoolVar(&opts.noPreview, "no-preview", false, "do not connect to target systems")
-	f.BoolVar(&opts.detailed, "detailed-exit-code", false, "exit with 3 where changes are pending")
+	f.BoolVar(&opts.detailed, "detailed-exit-code", false, "exit with 3 where changes are pending, with 14 or 15 where apply would")
 	return cmd
 }
 

@@ -16,7 +16,7 @@ import (
 const (
 	// window is how many works a plugin gets ahead, so that it does not wait for
 	// the host between one and the next.
-	window = 8
+	window = 64
 	// checkpointBytes bounds the data of one checkpoint, which is kept in the
 	// audit store.
 	checkpointBytes = 8 << 20
@@ -232,9 +232,8 @@ func (e *execution) startMore(ctx context.Context) bool {
 func (e *execution) handle(ctx context.Context, said *pluginv1.ExecuteResponse) bool {
 	switch ev := said.GetEvent().(type) {
 	case *pluginv1.ExecuteResponse_Begun:
-		if work, ok := e.underWay(ctx, said, "a begin"); ok && !e.states[work].begun {
-			e.states[work].begun = true
-			e.obs.Begun(work)
+		if work, ok := e.underWay(ctx, said, "a begin"); ok {
+			e.begun(work)
 		}
 	case *pluginv1.ExecuteResponse_Checkpoint:
 		return e.checkpoint(ctx, said, ev.Checkpoint)
@@ -253,20 +252,32 @@ func (e *execution) handle(ctx context.Context, said *pluginv1.ExecuteResponse) 
 	return true
 }
 
-// underWay is current for what a plugin may say only of a work that it has begun,
-// which it must not after an earlier one failed.
+// underWay returns the work that said speaks of, for what a plugin may say only of
+// one that it has begun, which it must not after an earlier one failed. It need not
+// be the next to end: the ends of those before it may be held back until they are
+// durable.
 func (e *execution) underWay(ctx context.Context, said *pluginv1.ExecuteResponse, what string) (int, bool) {
-	work, ok := e.current(ctx, said, what)
-	if ok && e.failed {
+	work := int(said.GetSequence())
+	if work < e.next || work >= e.started {
+		return e.current(ctx, said, what)
+	}
+	if e.failed {
 		e.states[work].begun = true
 		e.offend(ctx, "%s of change %q, which must not begin after an earlier one failed", what, e.works[work].ChangeID)
 		return 0, false
 	}
-	return work, ok
+	return work, true
 }
 
-// current returns the work that said speaks of, which must be the next to end: a
-// plugin works on one after another.
+// begun tells the observer, once, that a work was begun.
+func (e *execution) begun(work int) {
+	if !e.states[work].begun {
+		e.states[work].begun = true
+		e.obs.Begun(work)
+	}
+}
+
+// current returns the work that said speaks of, which must be the next to end.
 func (e *execution) current(ctx context.Context, said *pluginv1.ExecuteResponse, what string) (int, bool) {
 	seq := said.GetSequence()
 	if e.next < e.started && seq == uint32(e.next) {
@@ -319,6 +330,9 @@ func (e *execution) checkpoint(ctx context.Context, said *pluginv1.ExecuteRespon
 
 // record returns why c is refused; "" where it is durable.
 func (e *execution) record(ctx context.Context, said *pluginv1.ExecuteResponse, c *pluginv1.CheckpointEvent) string {
+	if _, ok := e.current(ctx, said, "a checkpoint"); !ok {
+		return e.offence
+	}
 	work, ok := e.underWay(ctx, said, "a checkpoint")
 	if !ok {
 		return e.offence
@@ -391,6 +405,7 @@ func (e *execution) done(ctx context.Context, said *pluginv1.ExecuteResponse, d 
 			r.Err.Hint = strings.TrimPrefix(r.Err.Hint+"; the host refused a checkpoint: "+e.refused, "; ")
 		}
 	}
+	e.begun(work) // where that was not worth a message of its own
 	e.next++
 	if err := e.obs.Done(ctx, work, r); err != nil {
 		e.blame(err)

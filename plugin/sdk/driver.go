@@ -33,6 +33,8 @@ type connection interface {
 	close(ctx context.Context) error
 	transact(ctx context.Context, w Transaction, fn func(ctx context.Context, tx any) (Captured, error)) error
 	markers(ctx context.Context, f Fence, changeIDs []string) ([]Marker, error)
+	defers() bool
+	flush(ctx context.Context) error
 }
 
 // NewDriver returns the driver that spec describes. What is wrong with spec is
@@ -139,4 +141,17 @@ func (c *typedConnection[T]) markers(ctx context.Context, f Fence, changeIDs []s
 		return err
 	})
 	return found, err
+}
+
+func (c *typedConnection[T]) defers() bool {
+	d, ok := c.transactor.(Deferrer[T])
+	return ok && d.Defers(c.conn)
+}
+
+func (c *typedConnection[T]) flush(ctx context.Context) error {
+	d, ok := c.transactor.(Deferrer[T])
+	if !ok {
+		return nil
+	}
+	return guarded(ctx, "Flush of driver "+c.typ, func() error { return d.Flush(ctx, c.conn) })
 }

@@ -175,23 +175,25 @@ func (c *conversation) next() *pluginv1.StartCommand {
 // run does the works. After one that failed, or once the host wants to stop, the
 // others are skipped.
 func (c *conversation) run(ctx context.Context) error {
-	var t *openTarget
-	over := false
+	var g group
+	handle := uint64(0)
 	for start := c.next(); start != nil; start = c.next() {
-		if h := start.GetHandle(); h != 0 || t == nil {
-			var err error
-			if t, err = c.server.target(h); err != nil {
+		if h := start.GetHandle(); g.target == nil || h != 0 && h != handle {
+			if err := g.settle(ctx, c); err != nil {
 				return err
 			}
+			t, err := c.server.target(h)
+			if err != nil {
+				return err
+			}
+			handle, g = h, group{target: t, over: g.over, defers: t.conn.defers()}
 		}
-		done := &pluginv1.DoneEvent{Skipped: true}
-		if !over && !c.stopAsked() {
-			done = c.work(ctx, t, start)
-		}
-		over = over || done.GetSkipped() || done.GetFailure() != nil
-		if err := c.send(start.GetSequence(), &pluginv1.ExecuteResponse{Event: &pluginv1.ExecuteResponse_Done{Done: done}}); err != nil {
+		if err := g.add(ctx, c, start); err != nil {
 			return err
 		}
+	}
+	if err := g.settle(ctx, c); err != nil {
+		return err
 	}
 	c.sending.Lock()
 	c.ended = true // records of goroutines that a template left behind are dropped
@@ -217,12 +219,40 @@ func (c *conversation) send(seq uint32, r *pluginv1.ExecuteResponse) error {
 	return c.stream.Send(r)
 }
 
-// heartbeats says once a second that the work is alive, until the function that
-// it returns is called.
-func (c *conversation) heartbeats(seq uint32) (stop func()) {
+// more tells whether the host has sent more works.
+func (c *conversation) more() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.queue) > 0
+}
+
+// begin says that the work was begun, at once or, where it may be over before
+// that is of interest, after a while; then once a second that it is alive, until
+// the function that it returns is called.
+func (c *conversation) begin(seq uint32, after time.Duration) (stop func()) {
+	begun := func() error {
+		return c.send(seq, &pluginv1.ExecuteResponse{Event: &pluginv1.ExecuteResponse_Begun{Begun: &pluginv1.BegunEvent{}}})
+	}
+	if after == 0 && begun() != nil {
+		return func() {} // receive learns why
+	}
 	quit, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)
+		if after > 0 {
+			timer := time.NewTimer(after)
+			defer timer.Stop()
+			select {
+			case <-quit:
+				return
+			case <-c.stream.Context().Done():
+				return
+			case <-timer.C:
+				if begun() != nil {
+					return
+				}
+			}
+		}
 		ticker := time.NewTicker(heartbeatInterval)
 		defer ticker.Stop()
 		for {

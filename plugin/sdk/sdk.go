@@ -88,6 +88,24 @@ type Transactor[T any] interface {
 	Markers(ctx context.Context, conn T, f Fence, changeIDs []string) ([]Marker, error)
 }
 
+// Deferrer is what a Transactor can be besides, where making a commit durable is
+// what takes most of the time of a short transaction, and several can share that.
+// Nobody is told that a change is applied before Flush has returned, and a crash
+// before that loses changes together with their markers, so that they are simply
+// applied again.
+type Deferrer[T any] interface {
+	// Defers tells whether transactions of conn can be deferred.
+	Defers(conn T) bool
+	// Flush makes durable every transaction of conn that was done with
+	// Transaction.Deferred since the last Flush, and ends what is open for them.
+	// It returns an error that wraps ErrUnknownOutcome where it cannot tell
+	// whether they are, and any other error only where nothing of any of them is
+	// in place; then they are done again, one at a time and not deferred. What
+	// else is done on conn, and transactions that are not deferred, must leave
+	// behind nothing that lasts longer than the transactions before it.
+	Flush(ctx context.Context, conn T) error
+}
+
 // Captured is the state captured by each step, by step index.
 type Captured map[int][]byte
 
@@ -104,6 +122,9 @@ type Transaction struct {
 	Fence       Fence
 	// RolledBack is true where the transaction undoes the change.
 	RolledBack bool
+	// Deferred is true where Flush will be called before anybody is told of this
+	// transaction. Only a Deferrer is asked for it, and need not make use of it.
+	Deferred bool
 }
 
 // Marker is the proof, committed with a change, that it was applied or undone.

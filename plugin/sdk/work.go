@@ -27,7 +27,7 @@ type result struct {
 }
 
 // work does one work and returns how it ended.
-func (c *conversation) work(ctx context.Context, t *openTarget, start *pluginv1.StartCommand) *pluginv1.DoneEvent {
+func (c *conversation) work(ctx context.Context, t *openTarget, start *pluginv1.StartCommand, deferred bool) *pluginv1.DoneEvent {
 	began := time.Now()
 	seq, wire := start.GetSequence(), start.GetWork()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -42,14 +42,14 @@ func (c *conversation) work(ctx context.Context, t *openTarget, start *pluginv1.
 		case <-ended:
 		}
 	}()
-	begun := &pluginv1.ExecuteResponse_Begun{Begun: &pluginv1.BegunEvent{}}
-	if c.send(seq, &pluginv1.ExecuteResponse{Event: begun}) != nil {
-		cancel(errHostGone)
+	lazily := time.Duration(0)
+	if deferred {
+		lazily = groupTime
 	}
-	defer c.heartbeats(seq)()
+	defer c.begin(seq, lazily)()
 	ctx = withTargetID(withLogger(ctx, c.logger(seq)), t.id)
 
-	r := c.perform(ctx, t, seq, wire)
+	r := c.perform(ctx, t, seq, wire, deferred)
 	done := &pluginv1.DoneEvent{
 		Marker:   r.marker,
 		Captured: toCaptured(r.captured),
@@ -89,7 +89,7 @@ func (r result) failure(cause error) *pluginv1.Failure {
 }
 
 // perform finds what the work needs and does it.
-func (c *conversation) perform(ctx context.Context, t *openTarget, seq uint32, wire *pluginv1.Work) result {
+func (c *conversation) perform(ctx context.Context, t *openTarget, seq uint32, wire *pluginv1.Work, deferred bool) result {
 	refuse := func(err error) result { return result{err: err, part: -1, clean: true, stepClean: true} }
 	var rollingBack bool
 	switch wire.GetDirection() {
@@ -106,7 +106,7 @@ func (c *conversation) perform(ctx context.Context, t *openTarget, seq uint32, w
 	if err := context.Cause(ctx); err != nil {
 		return refuse(err)
 	}
-	w := &workRun{conversation: c, job: j, wire: wire, seq: seq, rollingBack: rollingBack, part: -1}
+	w := &workRun{conversation: c, job: j, wire: wire, seq: seq, rollingBack: rollingBack, deferred: deferred, part: -1}
 	switch {
 	case wire.GetTransactional() && (!t.driver.transactional || j.info.neverTransactional):
 		return refuse(Errorf(Invalid, "template %s cannot run in a transaction on target systems of type %s", j.info.name, t.driver.typ))
@@ -125,6 +125,8 @@ type workRun struct {
 	wire        *pluginv1.Work
 	seq         uint32
 	rollingBack bool
+	// deferred: the transaction need not be durable yet.
+	deferred bool
 
 	// step is the one under way, part its part in Do, or -1.
 	step preparedStep
@@ -302,6 +304,7 @@ func (w *workRun) transaction(ctx context.Context) result {
 		ExecutionID: w.wire.GetExecutionId(),
 		Fence:       Fence{Scope: w.wire.GetFence().GetScope(), Token: w.wire.GetFence().GetToken()},
 		RolledBack:  w.rollingBack,
+		Deferred:    w.deferred,
 	}, func(ctx context.Context, tx any) (Captured, error) {
 		calls++
 		captured, inside = w.inside(ctx, tx)

@@ -75,7 +75,7 @@ type transactor struct{}
 // Transact implements sdk.Transactor.
 func (transactor) Transact(ctx context.Context, c *Conn, w sdk.Transaction, fn func(ctx context.Context, tx *Conn) (sdk.Captured, error)) error {
 	return c.retry(ctx, func() error {
-		return c.db.transact(ctx, w.Fence, func(ctx context.Context, tx transaction) ([]mark, error) {
+		return c.db.transact(ctx, w.Fence, w.Deferred, func(ctx context.Context, tx transaction) ([]mark, error) {
 			inside := *c
 			inside.tx = tx
 			captured, err := fn(ctx, &inside)
@@ -99,6 +99,12 @@ func (transactor) Markers(ctx context.Context, c *Conn, f sdk.Fence, changeIDs [
 	return gather(rows)
 }
 
+// Defers implements sdk.Deferrer.
+func (transactor) Defers(c *Conn) bool { return c.db.defers() }
+
+// Flush implements sdk.Deferrer.
+func (transactor) Flush(ctx context.Context, c *Conn) error { return c.db.flush(ctx) }
+
 // sqlFor returns the statement that m is, where it is not a marker to be written,
 // with ? for scope, change and step.
 func (m mark) sqlFor(table string) (query string, ok bool) {
@@ -118,7 +124,7 @@ const trueLiteral = "(1 = 1)"
 // part runs one statement in a transaction of its own, together with its marker.
 func (c *Conn) part(ctx context.Context, f sdk.Fence, m mark, s statement) error {
 	return c.retry(ctx, func() error {
-		return c.db.transact(ctx, f, func(ctx context.Context, tx transaction) ([]mark, error) {
+		return c.db.transact(ctx, f, false, func(ctx context.Context, tx transaction) ([]mark, error) {
 			for _, b := range s.before {
 				if err := tx.exec(ctx, b); err != nil {
 					return nil, err

@@ -127,7 +127,9 @@ func (f mysqlFlavour) home() string {
 	return "USE `" + strings.ReplaceAll(name, "`", "``") + "`"
 }
 
-func (mysqlFlavour) begin() (string, bool) { return "START TRANSACTION", false }
+func (mysqlFlavour) defers() bool                           { return false }
+func (mysqlFlavour) groups(context.Context, *sql.Conn) bool { return false }
+func (mysqlFlavour) begin() (string, bool)                  { return "START TRANSACTION", false }
 
 func (f mysqlFlavour) tables() []string {
 	return tablesFor(f.settings, "VARCHAR(190)", "LONGBLOB", "TIMESTAMP")

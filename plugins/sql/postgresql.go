@@ -121,6 +121,11 @@ type postgresql struct {
 	// that they cannot be.
 	prepared *pgx.Conn
 	pooled   bool
+	// unflushed is the connection on which transactions were committed since the
+	// last commit that waited until it was durable, and flushScope the fence's
+	// scope of one of them; nil where there are none.
+	unflushed  *pgx.Conn
+	flushScope string
 }
 
 // with runs f with the connection.
@@ -217,8 +222,13 @@ const fencedText = "flamingock: stale fencing token"
 // checkFence raises an error where the fence is higher, and keeps a later raise
 // waiting for this transaction. The same statement sets what holds for the
 // transaction; the texts are made of numbers, so nothing has to be escaped.
-func (p *postgresql) checkFence() string {
-	return fmt.Sprintf("SELECT CASE WHEN f.token > $2 THEN ('"+fencedText+", the target has seen ' || f.token)::integer ELSE 0 END, "+
+// A transaction that is deferred does not wait until its commit is durable.
+func (p *postgresql) checkFence(deferred bool) string {
+	wait := ""
+	if deferred {
+		wait = "set_config('synchronous_commit', 'off', true), "
+	}
+	return fmt.Sprintf("SELECT CASE WHEN f.token > $2 THEN ('"+fencedText+", the target has seen ' || f.token)::integer ELSE 0 END, "+wait+
 		"set_config('lock_timeout', '%d', true), set_config('statement_timeout', '%d', true), "+
 		"set_config('idle_in_transaction_session_timeout', '%d', true) "+
 		"FROM (SELECT token FROM "+p.settings.fence+" WHERE scope = $1 FOR SHARE) f",
@@ -235,27 +245,61 @@ func (p *postgresql) writeMarker() string {
 
 // The names of what is prepared on a connection.
 const (
-	fenceStatement  = "flamingock_fence"
-	markerStatement = "flamingock_marker"
+	fenceStatement    = "flamingock_fence"
+	deferredStatement = "flamingock_fence_deferred"
+	markerStatement   = "flamingock_marker"
 )
 
 // named prepares the statements that every transaction has, once on a connection,
 // and returns what to send for each. Behind a pooler that gives each transaction
 // another connection nothing can be prepared; then it is their texts.
-func (p *postgresql) named(ctx context.Context, c *pgx.Conn) (fence, marker string) {
-	if p.pooled {
-		return p.checkFence(), p.writeMarker()
-	}
-	if p.prepared != c {
-		for name, q := range map[string]string{fenceStatement: p.checkFence(), markerStatement: p.writeMarker()} {
+func (p *postgresql) named(ctx context.Context, c *pgx.Conn, deferred bool) (fence, marker string) {
+	if p.prepared != c && !p.pooled {
+		for name, q := range map[string]string{
+			fenceStatement: p.checkFence(false), deferredStatement: p.checkFence(true), markerStatement: p.writeMarker(),
+		} {
 			if _, err := c.Prepare(ctx, name, q); err != nil {
 				p.pooled = true
-				return p.checkFence(), p.writeMarker()
+				break
 			}
 		}
 		p.prepared = c
 	}
+	switch {
+	case p.pooled:
+		return p.checkFence(deferred), p.writeMarker()
+	case deferred:
+		return deferredStatement, markerStatement
+	}
 	return fenceStatement, markerStatement
+}
+
+// defers implements database.
+func (*postgresql) defers() bool { return true }
+
+// flush implements database. A commit that waits makes everything durable that was
+// committed before it (PostgreSQL documentation, "Asynchronous Commit"), and it
+// waits as the server and its standbys are set up to.
+func (p *postgresql) flush(ctx context.Context) error {
+	if p.unflushed == nil {
+		return nil
+	}
+	was := p.unflushed
+	err := p.with(ctx, func(c *pgx.Conn) error {
+		p.unflushed = nil
+		if c != was {
+			return errors.New("the connection was lost, and the server may have failed with what it had not written yet")
+		}
+		tag, err := c.Exec(ctx, "UPDATE "+p.settings.fence+" SET token = token WHERE scope = $1", p.flushScope)
+		if err == nil && tag.RowsAffected() != 1 {
+			err = errors.New("the row of the fence is not there")
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", sdk.ErrUnknownOutcome, p.failure("make the commits durable", err))
+	}
+	return nil
 }
 
 func (p *postgresql) tables() []string {
@@ -349,7 +393,7 @@ func (r *replay) exec(context.Context, statement) error {
 
 // transact implements database: everything is one round trip, and the server
 // stops at the first error.
-func (p *postgresql) transact(ctx context.Context, f sdk.Fence, fn func(ctx context.Context, tx transaction) ([]mark, error)) error {
+func (p *postgresql) transact(ctx context.Context, f sdk.Fence, deferred bool, fn func(ctx context.Context, tx transaction) ([]mark, error)) error {
 	tx := &pgTx{}
 	marks, err := fn(ctx, tx)
 	if err != nil {
@@ -359,7 +403,7 @@ func (p *postgresql) transact(ctx context.Context, f sdk.Fence, fn func(ctx cont
 		if err := p.prepare(ctx, c, f); err != nil {
 			return err
 		}
-		fence, marker := p.named(ctx, c)
+		fence, marker := p.named(ctx, c, deferred)
 		b, first, err := p.batch(f, fence, marker, tx.list, marks)
 		if err != nil {
 			return err
@@ -377,6 +421,12 @@ func (p *postgresql) transact(ctx context.Context, f sdk.Fence, fn func(ctx cont
 		cerr := results.Close()
 		switch {
 		case err == nil && cerr == nil:
+			switch {
+			case deferred && p.unflushed == nil:
+				p.unflushed, p.flushScope = c, f.Scope
+			case !deferred && p.unflushed == c:
+				p.unflushed = nil
+			}
 			p.reset(ctx, c, tx.list...)
 			return nil
 		case err == nil:

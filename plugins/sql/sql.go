@@ -105,8 +105,11 @@ type Conn struct {
 // concurrently, but for query and ping.
 type database interface {
 	// transact runs fn in one transaction that starts with a check of the fence
-	// and ends with the markers. See sdk.Transactor.
-	transact(ctx context.Context, f sdk.Fence, fn func(ctx context.Context, tx transaction) ([]mark, error)) error
+	// and ends with the markers. Where deferred is set and defers says so, it need
+	// not be durable before flush. See sdk.Transactor and sdk.Deferrer.
+	transact(ctx context.Context, f sdk.Fence, deferred bool, fn func(ctx context.Context, tx transaction) ([]mark, error)) error
+	defers() bool
+	flush(ctx context.Context) error
 	// markers raises the fence and reads the markers.
 	markers(ctx context.Context, f sdk.Fence, changeIDs []string) ([]markerRow, error)
 	// check fails with sdk.ErrFenced where the fence is higher.

@@ -55,8 +55,16 @@ func (sqliteFlavour) session() []string     { return nil }
 func (sqliteFlavour) sessionID() string     { return "" }
 func (sqliteFlavour) kill(int64) string     { return "" }
 func (sqliteFlavour) home() string          { return "" }
+func (sqliteFlavour) defers() bool          { return true }
 func (sqliteFlavour) begin() (string, bool) { return "BEGIN IMMEDIATE", true }
 func (f sqliteFlavour) tables() []string    { return tablesFor(f.settings, "TEXT", "BLOB", "TIMESTAMP") }
+
+// groups implements flavour: a savepoint's end does not check what a commit does.
+func (sqliteFlavour) groups(ctx context.Context, c *sql.Conn) bool {
+	var deferred bool
+	err := c.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE sql LIKE '%defer%')").Scan(&deferred)
+	return err == nil && !deferred
+}
 
 func (f sqliteFlavour) lockFence() string {
 	return "SELECT token FROM " + f.settings.fence + " WHERE scope = ?"

@@ -29,6 +29,10 @@ type standard struct {
 	// changed tells that a script has changed the session.
 	changed bool
 	raised  map[string]int64
+	// grouped counts the transactions that wait in an open one for flush, each
+	// behind a savepoint; lost tells that they were rolled back instead.
+	grouped int
+	lost    bool
 }
 
 // flavour is what differs between the databases behind database/sql.
@@ -46,6 +50,11 @@ type flavour interface {
 	// begin starts a transaction; writeFirst tells that a read in it locks
 	// nothing, so that the fence has to be written to be locked.
 	begin() (statement string, writeFirst bool)
+	// groups tells whether a transaction inside another one, behind a savepoint,
+	// does what it does alone; it asks the database with c.
+	groups(ctx context.Context, c *sql.Conn) bool
+	// defers tells whether groups may ever say so.
+	defers() bool
 	tables() []string
 	lockFence() string
 	raise() string
@@ -119,8 +128,21 @@ func (d *standard) killSession(ctx context.Context) {
 	_, _ = d.db.ExecContext(ctx, q)
 }
 
+// alone is with for what must not become a part of the open transaction of a
+// group.
+func (d *standard) alone(ctx context.Context, f func(c *sql.Conn) error) error {
+	return d.with(ctx, func(c *sql.Conn) error {
+		if err := d.commitGroup(ctx, c); err != nil {
+			return err
+		}
+		return f(c)
+	})
+}
+
 // drop gives the connection up; the next use makes a new one.
 func (d *standard) drop() {
+	d.lost = d.lost || d.grouped > 0
+	d.grouped = 0
 	if d.conn != nil {
 		// The connection must not go back to the pool with what is open in it.
 		_ = d.conn.Raw(func(any) error { return driver.ErrBadConn })
@@ -168,22 +190,6 @@ func fenced(f sdk.Fence, token int64) error {
 	return nil
 }
 
-// stdTx runs statements as they come.
-type stdTx struct {
-	d *standard
-	c *sql.Conn
-	// changed tells that a statement has changed the session.
-	changed bool
-}
-
-func (t *stdTx) exec(ctx context.Context, s statement) error {
-	if _, err := t.c.ExecContext(ctx, s.Text); err != nil {
-		return t.d.statementError(err, s)
-	}
-	t.changed = t.changed || s.session()
-	return nil
-}
-
 // statementError places an error in the script.
 func (d *standard) statementError(err error, s statement) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -194,92 +200,10 @@ func (d *standard) statementError(err error, s statement) error {
 	return e
 }
 
-// transact implements database.
-func (d *standard) transact(ctx context.Context, f sdk.Fence, fn func(ctx context.Context, tx transaction) ([]mark, error)) error {
-	return d.with(ctx, func(c *sql.Conn) error {
-		if d.raised[f.Scope] != f.Token {
-			if err := d.raise(ctx, c, f); err != nil {
-				return err
-			}
-			if d.raised == nil {
-				d.raised = map[string]int64{}
-			}
-			d.raised[f.Scope] = f.Token
-		}
-		begin, _ := d.flavour.begin()
-		if _, err := c.ExecContext(ctx, begin); err != nil {
-			return d.errorf("begin the transaction", err)
-		}
-		err := d.inside(ctx, c, f, fn)
-		if err == nil {
-			_, err = c.ExecContext(ctx, "COMMIT")
-			if err == nil {
-				return nil
-			}
-			if _, gone, _ := d.flavour.failure(err); gone || ctx.Err() != nil {
-				d.drop()
-				d.killSession(ctx)
-				return fmt.Errorf("%w: %w", sdk.ErrUnknownOutcome, d.errorf("commit", err))
-			}
-			err = d.errorf("commit", err)
-		}
-		// Whatever the caller's context says, the transaction has to end; where
-		// it cannot, the connection ends, and the transaction with it.
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
-		defer cancel()
-		if _, rerr := c.ExecContext(end, "ROLLBACK"); rerr != nil {
-			d.drop()
-			d.killSession(ctx)
-		}
-		return err
-	})
-}
-
-// inside does what stands between BEGIN and COMMIT.
-func (d *standard) inside(ctx context.Context, c *sql.Conn, f sdk.Fence, fn func(ctx context.Context, tx transaction) ([]mark, error)) error {
-	if _, writeFirst := d.flavour.begin(); writeFirst {
-		if _, err := c.ExecContext(ctx, d.flavour.raise(), f.Scope, f.Token); err != nil {
-			return d.errorf("lock the fence", err)
-		}
-	}
-	var token int64
-	if err := c.QueryRowContext(ctx, d.flavour.lockFence(), f.Scope).Scan(&token); err != nil {
-		return d.errorf("check the fence", err)
-	}
-	if err := fenced(f, token); err != nil {
-		return err
-	}
-	tx := &stdTx{d: d, c: c}
-	marks, err := fn(ctx, tx)
-	d.changed = d.changed || tx.changed
-	if err != nil {
-		return err
-	}
-	if home := d.flavour.home(); home != "" && tx.changed {
-		if _, err := c.ExecContext(ctx, home); err != nil {
-			return d.errorf("go back to the database", err)
-		}
-	}
-	for _, m := range marks {
-		if q, ok := m.sqlFor(d.settings.marker); ok {
-			_, err = c.ExecContext(ctx, q, f.Scope, m.changeID, m.step)
-		} else {
-			var captured []byte
-			if captured, err = encode(m.captured); err == nil {
-				_, err = c.ExecContext(ctx, d.flavour.mark(), f.Scope, m.changeID, m.step, m.part, m.executionID, f.Token, m.rolledBack, captured)
-			}
-		}
-		if err != nil {
-			return d.errorf("write the marker", err)
-		}
-	}
-	return nil
-}
-
 // markers implements database.
 func (d *standard) markers(ctx context.Context, f sdk.Fence, changeIDs []string) ([]markerRow, error) {
 	var out []markerRow
-	err := d.with(ctx, func(c *sql.Conn) error {
+	err := d.alone(ctx, func(c *sql.Conn) error {
 		if err := d.raise(ctx, c, f); err != nil {
 			return err
 		}
@@ -308,12 +232,12 @@ func (d *standard) markers(ctx context.Context, f sdk.Fence, changeIDs []string)
 
 // check implements database.
 func (d *standard) check(ctx context.Context, f sdk.Fence) error {
-	return d.with(ctx, func(c *sql.Conn) error { return d.raise(ctx, c, f) })
+	return d.alone(ctx, func(c *sql.Conn) error { return d.raise(ctx, c, f) })
 }
 
 // exec implements database.
 func (d *standard) exec(ctx context.Context, s statement) error {
-	return d.with(ctx, func(c *sql.Conn) error {
+	return d.alone(ctx, func(c *sql.Conn) error {
 		for _, each := range append(s.before[:len(s.before):len(s.before)], s) {
 			d.changed = d.changed || each.session()
 			_, err := c.ExecContext(ctx, each.Text)
@@ -333,7 +257,7 @@ func (d *standard) exec(ctx context.Context, s statement) error {
 // truth implements database. What the query changed, if it did, is rolled back.
 func (d *standard) truth(ctx context.Context, query string) (bool, error) {
 	ok := false
-	err := d.with(ctx, func(c *sql.Conn) error {
+	err := d.alone(ctx, func(c *sql.Conn) error {
 		tx, err := c.BeginTx(ctx, nil)
 		if err != nil {
 			return d.errorf("ask", err)

@@ -185,7 +185,7 @@ func apply(ctx context.Context, c *Conn, s step) error {
 	if s.RollingBack && allSafe(list) {
 		// All of it at once, with the markers of what is taken away.
 		return c.retry(ctx, func() error {
-			return c.db.transact(ctx, s.Fence, func(ctx context.Context, tx transaction) ([]mark, error) {
+			return c.db.transact(ctx, s.Fence, false, func(ctx context.Context, tx transaction) ([]mark, error) {
 				for _, st := range list {
 					if err := tx.exec(ctx, st); err != nil {
 						return nil, err
@@ -199,7 +199,7 @@ func apply(ctx context.Context, c *Conn, s step) error {
 		// It is taken back statement by statement: from here on the markers do
 		// not prove any more that the step is in place.
 		err := c.retry(ctx, func() error {
-			return c.db.transact(ctx, s.Fence, func(context.Context, transaction) ([]mark, error) {
+			return c.db.transact(ctx, s.Fence, false, func(context.Context, transaction) ([]mark, error) {
 				return []mark{{changeID: s.ChangeID, step: s.Index, taking: true}}, nil
 			})
 		})

@@ -2575,7 +2575,8 @@ type isExecuteResponse_Event interface {
 }
 
 type ExecuteResponse_Begun struct {
-	// begun tells that the work was begun.
+	// begun tells that the work was begun. It may be left out where done follows
+	// soon, and come before the end of works that are done already.
 	Begun *BegunEvent `protobuf:"bytes,2,opt,name=begun,proto3,oneof"`
 }
 
@@ -2595,7 +2596,8 @@ type ExecuteResponse_Heartbeat struct {
 }
 
 type ExecuteResponse_Done struct {
-	// done ends the work.
+	// done ends the work. Works end in the order of their sequence. What it says
+	// is durable in the target.
 	Done *DoneEvent `protobuf:"bytes,6,opt,name=done,proto3,oneof"`
 }
 

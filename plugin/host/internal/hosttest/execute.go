@@ -326,7 +326,6 @@ func (c *conversation) garbage(seq uint32) error {
 		{math.MaxUint32, done(&pluginv1.DoneEvent{})},
 		{seq + 50, done(&pluginv1.DoneEvent{})},
 		{seq + 1, done(&pluginv1.DoneEvent{})},
-		{seq + 1, &pluginv1.ExecuteResponse{Event: &pluginv1.ExecuteResponse_Begun{}}},
 		{seq, &pluginv1.ExecuteResponse{Event: &pluginv1.ExecuteResponse_Begun{}}},
 		{seq, &pluginv1.ExecuteResponse{Event: &pluginv1.ExecuteResponse_Progress{
 			Progress: &pluginv1.ProgressEvent{Step: -1, Current: -1},
