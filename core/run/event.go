@@ -9,7 +9,11 @@ import (
 
 // Event is something that happened during a run. It is one of the types below.
 // A subscriber is called from the goroutines of the run, never from two at
-// once, and must not block for long.
+// once, and must not block for long. Secrets in errors and messages are masked.
+//
+// Ended is the last event of every run. A change that fails and is compensated
+// is started twice and ends once; one that was found half done by an earlier run
+// may be started and not end, or be started again with another action.
 type Event interface{ event() }
 
 type (

@@ -116,6 +116,15 @@ func (r *runner) observe(e Event) {
 	if r.Observe == nil {
 		return
 	}
+	// Whoever subscribes shows it to people or sends it away.
+	switch said := e.(type) {
+	case ChangeProgress:
+		said.Progress.Message = r.Redactor.Redact(said.Progress.Message)
+		e = said
+	case ChangeEnded:
+		said.Err = r.Redactor.Error(said.Err)
+		e = said
+	}
 	r.observing.Lock()
 	defer r.observing.Unlock()
 	r.Observe(e)

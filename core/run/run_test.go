@@ -15,6 +15,7 @@ import (
 	"github.com/flamingock/flamingock-go/core/plan"
 	"github.com/flamingock/flamingock-go/core/run"
 	"github.com/flamingock/flamingock-go/core/run/runtest"
+	"github.com/flamingock/flamingock-go/core/secret"
 )
 
 // project is a small project on one world.
@@ -636,5 +637,26 @@ func TestGroupsStayOnOneConnection(t *testing.T) {
 	p.wantThings("t0", "t1", "t3", "t5")
 	if got := other.Things(); !slices.Equal(got, []string{"t2", "t4"}) {
 		t.Errorf("the other connection has %v", got)
+	}
+}
+
+func TestEventsMaskSecrets(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, true)
+	p.add("hunter2-users", "users")
+	p.world.Fault = func(runtest.Point) runtest.Fault { return runtest.Fail }
+	o := p.options()
+	o.Redactor = &secret.Redactor{}
+	o.Redactor.Add("hunter2")
+	var told error
+	o.Observe = func(e run.Event) {
+		if ended, ok := e.(run.ChangeEnded); ok {
+			told = ended.Err
+		}
+	}
+	_, _ = run.Apply(t.Context(), o)
+	var ce *run.ChangeError
+	if !errors.As(told, &ce) || strings.Contains(told.Error(), "hunter2") {
+		t.Errorf("the event says %v", told)
 	}
 }
