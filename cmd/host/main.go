@@ -49,6 +49,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err != nil && !errors.As(err, &planned{}) {
 		a.showError(err)
 	}
+	a.sendTraces(ctx)
 	return code
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/flamingock/flamingock-go/cmd/host/internal/project"
+	"github.com/flamingock/flamingock-go/cmd/host/internal/telemetry"
 	"github.com/flamingock/flamingock-go/cmd/host/internal/terminal"
 	"github.com/flamingock/flamingock-go/core"
 	"github.com/flamingock/flamingock-go/core/diag"
@@ -40,6 +41,7 @@ type app struct {
 
 	redactor *secret.Redactor
 	progress *progress
+	traces   *telemetry.Traces // nil unless the environment asks for them
 }
 
 // newRoot makes the whole command tree.
