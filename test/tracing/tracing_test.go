@@ -83,6 +83,27 @@ func (c *collector) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// all returns the spans that have come.
+func (c *collector) all() []*traces.Span {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.spans
+}
+
+// about returns what the last spans say of who sent them.
+func (c *collector) about() map[string]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.resource
+}
+
+// forget forgets the spans that have come.
+func (c *collector) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.spans = nil
+}
+
 func attributes(list []*common.KeyValue) map[string]string {
 	out := map[string]string{}
 	for _, kv := range list {
@@ -167,7 +188,7 @@ func TestTraces(t *testing.T) {
 	if got := c.tree(spanID, 0); got != want {
 		t.Errorf("the spans are\n%s\nand should be\n%s", got, want)
 	}
-	for _, s := range c.spans {
+	for _, s := range c.all() {
 		if hex.EncodeToString(s.TraceId) != traceID || s.TraceState != "vendor=7" || s.Kind != traces.Span_SPAN_KIND_INTERNAL {
 			t.Errorf("%s: trace %x, state %q, kind %s", s.Name, s.TraceId, s.TraceState, s.Kind)
 		}
@@ -179,16 +200,16 @@ func TestTraces(t *testing.T) {
 			t.Errorf("%s: from %d to %d", s.Name, s.StartTimeUnixNano, s.EndTimeUnixNano)
 		}
 	}
-	if c.resource["service.name"] != "flamingock" || c.resource["service.version"] == "" {
-		t.Errorf("resource %v", c.resource)
+	if c.about()["service.name"] != "flamingock" || c.about()["service.version"] == "" {
+		t.Errorf("resource %v", c.about())
 	}
 
 	// A caller that does not sample wants no spans.
-	c.spans = nil
+	c.forget()
 	p.Env = append(p.Env, "TRACEPARENT=00-"+traceID+"-"+spanID+"-00", "OTEL_SERVICE_NAME=shop")
 	p.Must(0, "undo", "--last", "--yes")
-	if len(c.spans) > 0 {
-		t.Errorf("%d spans that nobody wants", len(c.spans))
+	if len(c.all()) > 0 {
+		t.Errorf("%d spans that nobody wants", len(c.all()))
 	}
 	p.Env = append(p.Env, "TRACEPARENT=", "TRACESTATE=")
 	p.Must(0, "apply")
@@ -201,8 +222,8 @@ func TestTraces(t *testing.T) {
 	if got := c.tree("", 0); got != want {
 		t.Errorf("the spans are\n%s\nand should be\n%s", got, want)
 	}
-	if c.resource["service.name"] != "shop" {
-		t.Errorf("resource %v", c.resource)
+	if c.about()["service.name"] != "shop" {
+		t.Errorf("resource %v", c.about())
 	}
 }
 
@@ -220,14 +241,14 @@ func TestFailureIsTraced(t *testing.T) {
 	if got := c.tree("", 0); got != want {
 		t.Errorf("the spans are\n%s\nand should be\n%s", got, want)
 	}
-	for _, s := range c.spans {
+	for _, s := range c.all() {
 		failed := s.Status.GetCode() == traces.Status_STATUS_CODE_ERROR && s.Name != "flamingock.stage"
 		if strings.Contains(s.String(), "hunter2") || failed && !strings.Contains(s.Status.Message, "no such table: [redacted]") {
 			t.Errorf("%s holds a secret, or not why it failed: %s", s.Name, s)
 		}
 	}
-	if c.resource["service.name"] != "shop" || c.resource["team"] != "a" {
-		t.Errorf("resource %v", c.resource)
+	if c.about()["service.name"] != "shop" || c.about()["team"] != "a" {
+		t.Errorf("resource %v", c.about())
 	}
 }
 
@@ -286,8 +307,8 @@ func TestNotWanted(t *testing.T) {
 			if r := project(t, false, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.URL, no).Must(0, "apply"); strings.Contains(r.Stderr, "WARN") {
 				t.Error(r)
 			}
-			if len(c.spans) > 0 {
-				t.Errorf("%d spans", len(c.spans))
+			if len(c.all()) > 0 {
+				t.Errorf("%d spans", len(c.all()))
 			}
 		})
 	}
