@@ -74,12 +74,12 @@ type process struct {
 	tls    *tls.Config // nil leaves it to go-plugin
 	death  *os.File    // nil where the host does not offer it
 	grpc   *grpc.Server
-	// ready is closed when grpc is set.
-	ready chan struct{}
+	// ready is closed when grpc is set, dying when the host is gone.
+	ready, dying chan struct{}
 }
 
 func newProcess(p *Plugin, log *slog.Logger) (*process, error) {
-	s := &process{ready: make(chan struct{})}
+	s := &process{ready: make(chan struct{}), dying: make(chan struct{})}
 	var err error
 	if s.server, err = newServer(p, WithLogger(log), OnShutdown(s.end)); err != nil {
 		return nil, err
@@ -123,6 +123,11 @@ func (s *process) run(stderr io.Writer) {
 	}
 	// It also takes care of SIGINT, which is for the host to act upon.
 	goplugin.Serve(cfg)
+	select {
+	case <-s.dying:
+		select {} // dieWithHost has not done yet
+	default:
+	}
 }
 
 // newGRPC makes the server, once. go-plugin has looked at the environment by now.
@@ -142,6 +147,7 @@ func (s *process) newGRPC(opts []grpc.ServerOption) *grpc.Server {
 func (s *process) dieWithHost() {
 	// Nothing is ever written to it, so that this returns when it is closed.
 	_, _ = io.Copy(io.Discard, s.death)
+	close(s.dying)
 	s.stop(deathTime)
 	select {
 	case <-s.ready:
