@@ -122,6 +122,10 @@ tools: ## Install the linter, in the version that CI uses
 		go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(golangci_version)
 	golangci-lint version
 
+.PHONY: servers
+servers: ## Download the servers that Debian has no packages of
+	.ci/servers
+
 .PHONY: with-servers
 with-servers: ## Build bin/with-servers, which runs a command with real servers
 	go -C test build -o ../bin/with-servers ./servers/cmd/with-servers

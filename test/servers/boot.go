@@ -22,14 +22,15 @@ const (
 // directory, which belongs to the user that the server runs as.
 type recipe struct {
 	kind Kind
-	// user is who the server runs as where root starts it.
+	// user is who the server runs as where root starts it; "" is root.
 	user string
 	// initialize creates the data.
 	initialize func(ctx context.Context, dir string, as *account) error
 	// command is the server's own, to be run in dir.
 	command func(dir string, port int) []string
 	// ping returns nil when the server at the port does what is asked of it.
-	ping func(ctx context.Context, port int) error
+	// What can be set up only while it runs, ping has set up then.
+	ping func(ctx context.Context, dir string, port int) error
 	// end is the signal that ends the server fastest without leaving anything
 	// behind in the system. Its data need not survive.
 	end syscall.Signal
@@ -79,8 +80,11 @@ func boot(ctx context.Context, r recipe) (_ *server, err error) {
 		if err != nil {
 			return nil, err
 		}
-		err = s.process.await(ctx, func(ctx context.Context) error { return r.ping(ctx, port) })
+		err = s.process.await(ctx, func(ctx context.Context) error { return r.ping(ctx, s.dir, port) })
 		if errors.Is(err, errPortTaken) && try < portTries {
+			if err := s.process.stop(); err != nil { // not every server ends by itself
+				return nil, err
+			}
 			continue
 		}
 		if err != nil {

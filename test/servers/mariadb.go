@@ -71,7 +71,7 @@ func mariaDB() (recipe, error) {
 				"--max-connections=200", // many tests at once
 			}
 		},
-		ping: func(ctx context.Context, port int) error {
+		ping: func(ctx context.Context, _ string, port int) error {
 			connector, err := mysql.NewConnector(config(port))
 			if err != nil {
 				return err

@@ -61,7 +61,7 @@ func postgreSQL() (recipe, error) {
 				"-c", "max_connections=200", // many tests at once
 			}
 		},
-		ping: func(ctx context.Context, port int) error {
+		ping: func(ctx context.Context, _ string, port int) error {
 			conn, err := pgx.Connect(ctx, address(port))
 			if err != nil {
 				return err

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -27,10 +26,11 @@ var errPortTaken = errors.New("its port was taken by somebody else")
 // account is a user to run a server as; nil is the current one.
 type account struct{ uid, gid int }
 
-// accountFor returns the account of the user named, or nil where the current
-// user is not root and can be no other.
+// accountFor returns the account of the user named, or nil for the current one:
+// where no name is given, and where the current user is not root and can be no
+// other.
 func accountFor(name string) (*account, error) {
-	if os.Geteuid() != 0 {
+	if name == "" || os.Geteuid() != 0 {
 		return nil, nil //nolint:nilnil // nil is the current user, see account
 	}
 	u, err := user.Lookup(name)
@@ -135,7 +135,7 @@ func launch(ctx context.Context, argv []string, dir string, as *account, end sys
 }
 
 // await waits until ping succeeds. It returns errPortTaken where the process
-// ended because of its port.
+// could not have its port, whether it ended for that or not.
 func (p *process) await(ctx context.Context, ping func(context.Context) error) error {
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
@@ -148,7 +148,11 @@ func (p *process) await(ctx context.Context, ping func(context.Context) error) e
 			return fmt.Errorf("%w; it last answered: %w\n%s", context.Cause(ctx), last, p.tail())
 		case <-ticker.C:
 		}
-		if last = ping(ctx); last == nil {
+		last = ping(ctx)
+		if p.portTaken() {
+			return p.died() // or is as good as dead; the answer was somebody else's
+		}
+		if last == nil {
 			return nil
 		}
 	}
@@ -156,11 +160,16 @@ func (p *process) await(ctx context.Context, ping func(context.Context) error) e
 
 // died explains why a process ended that nobody told to.
 func (p *process) died() error {
-	text := p.tail()
-	if strings.Contains(text, "Address already in use") {
-		return fmt.Errorf("%w\n%s", errPortTaken, text)
+	if p.portTaken() {
+		return fmt.Errorf("%w\n%s", errPortTaken, p.tail())
 	}
-	return fmt.Errorf("%s ended before it was ready: %s\n%s", p.name, p.ended, text)
+	return fmt.Errorf("%s ended before it was ready: %s\n%s", p.name, p.ended, p.tail())
+}
+
+// portTaken tells whether the log says that somebody else listens on the port.
+func (p *process) portTaken() bool {
+	text, err := os.ReadFile(p.log)
+	return err == nil && bytes.Contains(text, []byte("Address already in use"))
 }
 
 // stop ends the process and waits for its end.

@@ -1,14 +1,22 @@
 // Package servers starts real database servers for tests: each with new data
 // in a temporary directory, on a free loopback port, with a random password,
 // and as durable as its defaults make it. Command with-servers runs a command
-// with them.
+// with them. DynamoDB Local is the exception: its data is in memory, it has no
+// password, and it listens on every address.
 //
 // It finds the servers that Debian's packages postgresql and mariadb-server
 // install, or those in PATH, and needs no configuration and no running service
 // of theirs. The servers refuse to run as root; started by root they run as
 // the users that the packages create.
 //
-// Tests get databases on these servers from package plugins/sql/sqltest.
+// MongoDB and DynamoDB Local are no Debian packages: `make servers` downloads
+// them into the user's cache, where they are found. TEST_MONGOD may name
+// another mongod, which is looked for in PATH too, and TEST_DYNAMODB_LOCAL
+// another DynamoDBLocal.jar, which needs a Java (default-jre-headless). They
+// run as whoever starts them.
+//
+// Tests get databases on these servers from packages plugins/sql/sqltest,
+// plugins/mongodb/mongotest and plugins/dynamodb/dynamotest.
 package servers
 
 import (
@@ -25,12 +33,17 @@ type Kind string
 
 // The kinds of servers that Start can start.
 const (
-	PostgreSQL Kind = "postgres"
-	MariaDB    Kind = "mariadb"
+	PostgreSQL        Kind = "postgres"
+	MariaDB           Kind = "mariadb"
+	MongoDB           Kind = "mongodb" // a replica set of one member
+	MongoDBStandalone Kind = "mongodb-standalone"
+	DynamoDB          Kind = "dynamodb"
 )
 
 // Kinds returns every kind.
-func Kinds() []Kind { return []Kind{PostgreSQL, MariaDB} }
+func Kinds() []Kind {
+	return []Kind{PostgreSQL, MariaDB, MongoDB, MongoDBStandalone, DynamoDB}
+}
 
 // ParseKinds parses a list such as "postgres,mariadb".
 func ParseKinds(list string) ([]Kind, error) {
@@ -54,6 +67,12 @@ func (k Kind) recipe() (recipe, error) {
 		return postgreSQL()
 	case MariaDB:
 		return mariaDB()
+	case MongoDB:
+		return mongoDBReplicaSet()
+	case MongoDBStandalone:
+		return mongoDBStandalone()
+	case DynamoDB:
+		return dynamoDB()
 	}
 	return recipe{}, fmt.Errorf("unknown kind of server %q", k)
 }
@@ -97,6 +116,11 @@ func Start(ctx context.Context, kinds ...Kind) (*Group, error) {
 //   - TEST_POSTGRES_URL, a postgres:// URL of a superuser
 //   - TEST_MARIADB_DSN, of a user with all privileges, as the Go driver wants
 //     it, and TEST_MARIADB_URL, the same as a mysql:// URL
+//   - TEST_MONGODB_URI, a mongodb:// URL of a user who may do everything, on a
+//     replica set of one member, and TEST_MONGODB_STANDALONE_URI, on a server
+//     that is in no replica set
+//   - TEST_DYNAMODB_ENDPOINT, an http:// URL; any credentials will do, but each
+//     pair of access key and region has tables of its own
 //   - REQUIRE_SERVERS=1 where there is a server of every kind, so that a test
 //     that misses one fails and does not skip
 func (g *Group) Env() []string {

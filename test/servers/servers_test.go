@@ -7,14 +7,20 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 
+	"github.com/flamingock/flamingock-go/plugins/dynamodb/dynamotest"
+	"github.com/flamingock/flamingock-go/plugins/mongodb/mongotest"
 	"github.com/flamingock/flamingock-go/plugins/sql/sqltest"
 )
 
@@ -28,8 +34,8 @@ func TestParseKinds(t *testing.T) {
 	}{
 		{list: "postgres", want: []Kind{PostgreSQL}},
 		{list: "mariadb, postgres,mariadb", want: []Kind{MariaDB, PostgreSQL}},
-		{list: "", wantErr: `unknown server "": want some of [postgres mariadb]`},
-		{list: "postgres,oracle", wantErr: `unknown server "oracle": want some of [postgres mariadb]`},
+		{list: "", wantErr: `unknown server "": want some of [postgres mariadb mongodb mongodb-standalone dynamodb]`},
+		{list: "postgres,oracle", wantErr: `unknown server "oracle": want some of [postgres mariadb mongodb mongodb-standalone dynamodb]`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.list, func(t *testing.T) {
@@ -94,7 +100,7 @@ func script(text string, dir *string) recipe {
 			return nil
 		},
 		command: func(string, int) []string { return []string{"/bin/sh", "-c", text} },
-		ping:    func(context.Context, int) error { return errors.New("no answer") },
+		ping:    func(context.Context, string, int) error { return errors.New("no answer") },
 		end:     syscall.SIGTERM,
 		env:     func(int) []string { return nil },
 	}
@@ -190,7 +196,7 @@ func TestBootTakesAnotherPort(t *testing.T) {
 		return []string{"/bin/sh", "-c", "exec sleep 600"}
 	}
 	var pinged int
-	r.ping = func(_ context.Context, port int) error {
+	r.ping = func(_ context.Context, _ string, port int) error {
 		pinged = port
 		if len(ports) == 1 {
 			return errors.New("somebody else's answer")
@@ -220,6 +226,90 @@ func TestStartReportsEachServer(t *testing.T) {
 	if err == nil || err.Error() != want {
 		t.Errorf("error is %v, want %s", err, want)
 	}
+}
+
+func TestBootEndsWhoIsLeftWithoutAPort(t *testing.T) {
+	t.Parallel()
+
+	var dir string
+	r := script("", &dir)
+	starts := 0
+	r.command = func(string, int) []string {
+		starts++
+		if starts == 1 {
+			return []string{"/bin/sh", "-c", "echo $$ >pid; echo 'BindException: Address already in use'; sleep 600"}
+		}
+		return []string{"/bin/sh", "-c", "exec sleep 600"}
+	}
+	r.ping = func(context.Context, string, int) error {
+		// Somebody else answers, as soon as the first one has said that.
+		_, err := os.Stat(filepath.Join(dir, "pid"))
+		return err
+	}
+	s, err := boot(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if starts != 2 {
+		t.Errorf("started %d times, want 2", starts)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("signalling the first server, process %d: %v, want %v", pid, err, syscall.ESRCH)
+	}
+	if err := s.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFindDownloads(t *testing.T) {
+	cache := t.TempDir()
+	file := func(elem ...string) string {
+		path := filepath.Join(append([]string{cache}, elem...)...)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	t.Setenv("XDG_CACHE_HOME", cache)
+	t.Setenv("HOME", cache)
+	t.Setenv("PATH", cache)
+	t.Setenv("TEST_MONGOD", "")
+	t.Setenv("TEST_DYNAMODB_LOCAL", "")
+	check := func(find func() (string, error), want, wantErr string) {
+		t.Helper()
+		got, err := find()
+		if got != want || (err != nil) != (wantErr != "") || err != nil && err.Error() != wantErr {
+			t.Errorf("found %q (error %v), want %q (error %s)", got, err, want, wantErr)
+		}
+	}
+
+	check(findMongod, "", "mongod is not installed: download it by `make servers`, or set TEST_MONGOD to its path: "+
+		`exec: "mongod": executable file not found in $PATH`)
+	check(findDynamoDBLocal, "", "DynamoDB Local is not installed: download it by `make servers`, "+
+		"or set TEST_DYNAMODB_LOCAL to the path of its DynamoDBLocal.jar")
+
+	check(findMongod, file("mongod"), "")
+	if dir, err := os.UserCacheDir(); err != nil || dir != cache {
+		t.Skipf("the user's cache is %s (error %v), not where this test can write", dir, err)
+	}
+	check(findMongod, file("flamingock-go", "servers", "mongodb-6.0.5", "mongod"), "")
+	check(findDynamoDBLocal, file("flamingock-go", "servers", "dynamodb-local-1.25.1", "DynamoDBLocal.jar"), "")
+
+	t.Setenv("TEST_MONGOD", file("other"))
+	check(findMongod, filepath.Join(cache, "other"), "")
+	t.Setenv("TEST_DYNAMODB_LOCAL", "/no/such.jar")
+	check(findDynamoDBLocal, "", "TEST_DYNAMODB_LOCAL: stat /no/such.jar: no such file or directory")
 }
 
 // askPostgreSQL returns an error where the query's single value is not want.
@@ -265,12 +355,29 @@ func askMariaDB(t *testing.T, dsn, query, want string) error {
 	return nil
 }
 
+// askMongoDB returns an error where the command on the database admin fails.
+// The answer is stored in answer, unless that is nil.
+func askMongoDB(t *testing.T, address string, command bson.D, answer any) error {
+	t.Helper()
+
+	return withMongoDB(t.Context(), address, func(ctx context.Context, admin *mongo.Database) error {
+		result := admin.RunCommand(ctx, command)
+		if answer == nil {
+			return result.Err()
+		}
+		return result.Decode(answer)
+	})
+}
+
 // TestStart starts servers beside those that the other tests use.
 func TestStart(t *testing.T) {
 	t.Parallel()
-	// Both are there where the tests were given servers, and only there.
+	// All are there where the tests were given servers, and only there.
 	sqltest.PostgreSQL(t)
 	sqltest.MySQL(t)
+	mongotest.Database(t)
+	mongotest.Standalone(t)
+	dynamotest.Endpoint(t)
 
 	g, err := Start(t.Context(), Kinds()...)
 	if err != nil {
@@ -291,6 +398,15 @@ func TestStart(t *testing.T) {
 	if err := askMariaDB(t, env["TEST_MARIADB_DSN"], "SELECT 1", "1"); err != nil {
 		t.Error(err)
 	}
+	ping := bson.D{{Key: "ping", Value: 1}}
+	for _, variable := range []string{"TEST_MONGODB_URI", "TEST_MONGODB_STANDALONE_URI"} {
+		if err := askMongoDB(t, env[variable], ping, nil); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := listTables(t.Context(), env["TEST_DYNAMODB_ENDPOINT"]); err != nil {
+		t.Error(err)
+	}
 	if err := g.Stop(); err != nil {
 		t.Error(err)
 	}
@@ -299,6 +415,15 @@ func TestStart(t *testing.T) {
 	}
 	if err := askMariaDB(t, env["TEST_MARIADB_DSN"], "SELECT 1", "1"); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("asking the stopped MariaDB: %v, want %v", err, syscall.ECONNREFUSED)
+	}
+	for _, variable := range []string{"TEST_MONGODB_URI", "TEST_MONGODB_STANDALONE_URI"} {
+		err := askMongoDB(t, env[variable], ping, nil)
+		if err == nil || !strings.Contains(err.Error(), "connection refused") {
+			t.Errorf("asking the stopped MongoDB of %s: %v, want connection refused", variable, err)
+		}
+	}
+	if err := listTables(t.Context(), env["TEST_DYNAMODB_ENDPOINT"]); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("asking the stopped DynamoDB Local: %v, want %v", err, syscall.ECONNREFUSED)
 	}
 	for _, dir := range dirs {
 		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
@@ -359,5 +484,134 @@ func TestMariaDBSettings(t *testing.T) {
 	err = askMariaDB(t, cfg.FormatDSN(), "SELECT 1", "1")
 	if err == nil || !strings.Contains(err.Error(), "Error 1045") {
 		t.Errorf("logging in with a wrong password: %v, want error 1045", err)
+	}
+}
+
+func TestMongoDBSettings(t *testing.T) {
+	t.Parallel()
+
+	mongotest.Database(t) // the rule for servers that are not there
+	mongotest.Standalone(t)
+	tests := []struct {
+		variable    string
+		replicaSet  string
+		transaction string // its error
+	}{
+		{variable: "TEST_MONGODB_URI", replicaSet: "rs0"},
+		{
+			variable:    "TEST_MONGODB_STANDALONE_URI",
+			transaction: "Transaction numbers are only allowed on a replica set member or mongos",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.variable, func(t *testing.T) {
+			t.Parallel()
+
+			address := os.Getenv(tt.variable)
+			var hello struct {
+				SetName string
+				Hosts   []string
+			}
+			if err := askMongoDB(t, address, bson.D{{Key: "hello", Value: 1}}, &hello); err != nil {
+				t.Fatal(err)
+			}
+			u, err := url.Parse(address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var hosts []string
+			if tt.replicaSet != "" {
+				hosts = []string{u.Host}
+			}
+			if hello.SetName != tt.replicaSet || !slices.Equal(hello.Hosts, hosts) {
+				t.Errorf("it is in the replica set %q of %v, want %q of %v", hello.SetName, hello.Hosts, tt.replicaSet, hosts)
+			}
+			if err := inTransaction(t, address); !matches(err, tt.transaction) {
+				t.Errorf("a transaction: %v, want %q", err, tt.transaction)
+			}
+
+			var options struct {
+				Parsed struct {
+					Net struct{ BindIP string }
+				}
+			}
+			if err := askMongoDB(t, address, bson.D{{Key: "getCmdLineOpts", Value: 1}}, &options); err != nil {
+				t.Error(err)
+			}
+			if got := options.Parsed.Net.BindIP; got != "127.0.0.1" {
+				t.Errorf("it listens on %q, want only 127.0.0.1", got)
+			}
+
+			list := bson.D{{Key: "listDatabases", Value: 1}}
+			u.User = url.UserPassword(u.User.Username(), "wrong")
+			if err := askMongoDB(t, u.String(), list, nil); !matches(err, "AuthenticationFailed") {
+				t.Errorf("logging in with a wrong password: %v, want AuthenticationFailed", err)
+			}
+			u.User = nil
+			if err := askMongoDB(t, u.String(), list, nil); !matches(err, "requires authentication") {
+				t.Errorf("asking without a user: %v, want that it requires authentication", err)
+			}
+			create := bson.D{
+				{Key: "createUser", Value: "second"},
+				{Key: "pwd", Value: "x"},
+				{Key: "roles", Value: bson.A{}},
+			}
+			if err := askMongoDB(t, u.String(), create, nil); !matches(err, "requires authentication") {
+				t.Errorf("creating another first user: %v, want that it requires authentication", err)
+			}
+		})
+	}
+}
+
+// matches tells whether the error says so; "" is none.
+func matches(err error, text string) bool {
+	if err == nil || text == "" {
+		return err == nil && text == ""
+	}
+	return strings.Contains(err.Error(), text)
+}
+
+// inTransaction does nothing of consequence in a transaction.
+func inTransaction(t *testing.T, address string) error {
+	t.Helper()
+
+	return withMongoDB(t.Context(), address, func(ctx context.Context, admin *mongo.Database) error {
+		session, err := admin.Client().StartSession()
+		if err != nil {
+			return err
+		}
+		defer session.EndSession(ctx)
+		_, err = session.WithTransaction(ctx, func(ctx context.Context) (any, error) {
+			return admin.Client().Database("flamingock").Collection("none").DeleteMany(ctx, bson.D{})
+		})
+		return err
+	})
+}
+
+func TestDynamoDBKeepsToItself(t *testing.T) {
+	t.Parallel()
+
+	dynamotest.Endpoint(t) // it is installed where the tests were given one
+	g, err := Start(t.Context(), DynamoDB)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := g.servers[0]
+	for _, tt := range []struct {
+		pattern string
+		want    int
+		why     string
+	}{
+		{filepath.Join(s.dir, "*.db"), 0, "it keeps everything in memory"},
+		{filepath.Join(s.dir, "sqlite-*"), 1, "what it writes to the temporary directory goes with its own"},
+		{fmt.Sprintf("/tmp/hsperfdata_*/%d", s.process.process.Pid), 0, "it would be left when the server is killed"},
+	} {
+		files, err := filepath.Glob(tt.pattern)
+		if err != nil || len(files) != tt.want {
+			t.Errorf("%s is %v (error %v), want %d of them: %s", tt.pattern, files, err, tt.want, tt.why)
+		}
+	}
+	if err := g.Stop(); err != nil {
+		t.Error(err)
 	}
 }

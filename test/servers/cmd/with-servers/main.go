@@ -1,13 +1,14 @@
 // Command with-servers runs a command with real database servers, and stops
 // them when it has ended.
 //
-//	with-servers [-only postgres,mariadb] [--] command [argument ...]
+//	with-servers [-only server,...] [--] command [argument ...]
 //
 // The command is told about the servers by the variables that
 // [servers.Group.Env] lists. It is meant for tests:
 //
 //	with-servers -- go test ./...
-//	with-servers --only postgres -- go test ./plugins/sql/...
+//	with-servers --only postgres,mariadb -- go test ./plugins/sql/...
+//	with-servers --only mongodb,mongodb-standalone -- go test ./plugins/mongodb/...
 //
 // SIGINT and SIGTERM are handed on to the command, which is killed where it
 // has not ended half a minute later; the servers stop after it.
@@ -84,10 +85,10 @@ func parse(args []string, stderr io.Writer) (kinds []servers.Kind, command []str
 	flags := flag.NewFlagSet("with-servers", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: with-servers [-only postgres,mariadb] [--] command [argument ...]")
+		fmt.Fprintln(stderr, "usage: with-servers [-only server,...] [--] command [argument ...]")
 		flags.PrintDefaults()
 	}
-	flags.Func("only", "start only these `servers`, separated by commas (default all)", func(list string) error {
+	flags.Func("only", fmt.Sprintf("start only these `servers`, separated by commas: some of %v (default all)", servers.Kinds()), func(list string) error {
 		var err error
 		kinds, err = servers.ParseKinds(list)
 		return err

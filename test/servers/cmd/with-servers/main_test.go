@@ -15,7 +15,7 @@ import (
 func TestParse(t *testing.T) {
 	t.Parallel()
 
-	const usage = "usage: with-servers [-only postgres,mariadb] [--] command [argument ...]\n"
+	const usage = "usage: with-servers [-only server,...] [--] command [argument ...]\n"
 	tests := []struct {
 		name    string
 		args    []string
@@ -43,7 +43,7 @@ func TestParse(t *testing.T) {
 		{
 			name:   "unknown server",
 			args:   []string{"-only", "oracle", "true"},
-			stderr: `invalid value "oracle" for flag -only: unknown server "oracle": want some of [postgres mariadb]` + "\n" + usage,
+			stderr: `invalid value "oracle" for flag -only: unknown server "oracle": want some of [postgres mariadb mongodb mongodb-standalone dynamodb]` + "\n" + usage,
 		},
 		{
 			name:   "help",
