@@ -167,7 +167,7 @@ func TestWaiting(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.AfterFunc(12*time.Second, func() { _ = a.Release(context.WithoutCancel(t.Context())) })
+		time.AfterFunc(14*time.Second, func() { _ = a.Release(context.WithoutCancel(t.Context())) })
 		var told []string
 		o := options("b")
 		o.OnWait = func(h lock.Holder, waited time.Duration) {
