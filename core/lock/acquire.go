@@ -28,9 +28,13 @@ const (
 
 // Options say how to acquire a lock.
 type Options struct {
-	Key   string
+	Key string
+	// Owner names this one acquisition: after an answer of the store was lost, a
+	// lease in this name counts as its own and is given back. NewOwner makes one.
 	Owner string
-	// TTL is how long a lease lasts without renewal. Defaults to DefaultTTL.
+	// TTL is how long a lease lasts without renewal. Defaults to DefaultTTL. The
+	// store has to answer within most of it, since a lease counts from before the
+	// store was asked.
 	TTL time.Duration
 	// Wait is how long to wait for another holder. 0 means DefaultWait, a
 	// negative value not to wait.
@@ -79,36 +83,49 @@ func clean(s string) string {
 // Acquire takes the lock, waiting for another holder as long as o allows, and
 // keeps it until Release or until it is lost. It returns a *HeldError where the
 // wait was over, and ctx's cause where that ended first. It polls: no call blocks
-// in the store, and none is open while it waits.
+// in the store, and none is open while it waits. Where it returns an error, it
+// gives back what a try may have been granted, for which it takes a few seconds
+// at most.
 func Acquire(ctx context.Context, s Store, o Options) (*Held, error) {
 	o.setDefaults()
 	w := &waiter{store: s, o: o, begin: time.Now(), pause: pollFirst}
-	for {
-		attempt := time.Now()
-		lease, err := s.Acquire(ctx, AcquireRequest{Key: o.Key, Owner: o.Owner, TTL: o.TTL, Takeover: w.takeover()})
+	h, err := w.wait(ctx)
+	if err != nil {
+		w.giveBack(ctx)
+	}
+	return h, err
+}
+
+// wait tries until the lock is taken or the wait is over.
+func (w *waiter) wait(ctx context.Context) (*Held, error) {
+	for ctx.Err() == nil {
+		h, err := w.try(ctx)
 		if err == nil {
-			return hold(ctx, s, lease, attempt, o), nil
+			return h, nil
 		}
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			break
 		}
 		var held *HeldError
-		if !errors.As(err, &held) {
+		switch {
+		case !errors.As(err, &held):
 			// The store may be back in a moment, which is what waiting is for.
-			if w.failed++; o.Wait < 0 || time.Since(w.begin) >= o.Wait || w.failed > mostFailures {
-				return nil, fmt.Errorf("acquire lock %q: %w", o.Key, err)
+			if w.failed++; w.o.Wait < 0 || time.Since(w.begin) >= w.o.Wait || w.failed > mostFailures {
+				return nil, fmt.Errorf("acquire lock %q: %w", w.o.Key, err)
 			}
-			o.Logger.Warn("the lock cannot be acquired now; trying again", "key", o.Key, "error", err)
-		} else {
+			w.o.Logger.Warn("the lock cannot be acquired now; trying again", "key", w.o.Key, "error", err)
+		case w.own(held.Holder):
+			// An earlier try got it, and this instance was not told in time.
+			w.free(ctx, leaseOf(held.Holder))
+		default:
 			w.failed = 0
 			if err := w.see(held.Holder); err != nil {
 				return nil, err
 			}
 		}
-		if err := w.sleep(ctx); err != nil {
-			return nil, err
-		}
+		w.sleep(ctx)
 	}
+	return nil, context.Cause(ctx)
 }
 
 // mostFailures bounds how many errors in a row of the store are waited out.
@@ -125,6 +142,10 @@ type waiter struct {
 	holder Holder
 	// since is when the holder's present version was first seen.
 	since time.Time
+	// unsettled is true once a try may have been granted without being used.
+	unsettled bool
+	// frees are the releases under way.
+	frees sync.WaitGroup
 }
 
 // see notes who has the lock, and ends the wait when it is over.
@@ -153,7 +174,8 @@ func (w *waiter) takeover() string {
 	return w.holder.Version
 }
 
-func (w *waiter) sleep(ctx context.Context) error {
+// sleep waits until it is time to try again, or ctx ends.
+func (w *waiter) sleep(ctx context.Context) {
 	d := w.pause/2 + mathrand.N(w.pause)
 	w.pause = min(2*w.pause, pollMost)
 	if left := w.holder.Remaining; left > 0 && left < d {
@@ -166,9 +188,7 @@ func (w *waiter) sleep(ctx context.Context) error {
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return context.Cause(ctx)
 	case <-timer.C:
-		return nil
 	}
 }
 
@@ -194,16 +214,12 @@ func hold(ctx context.Context, s Store, l Lease, attempt time.Time, o Options) *
 	return h
 }
 
-// margin is kept between the time that is trusted and the end of the lease, for
-// what is under way when the time is up.
-func (h *Held) margin() time.Duration { return min(h.ttl/5, 2*time.Second) }
-
 // trust extends the trusted time. The lease began when the store took the
 // request, which was not before attempt.
 func (h *Held) trust(attempt time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.trusted = attempt.Add(h.ttl - h.margin())
+	h.trusted = attempt.Add(trustedFor(h.ttl))
 }
 
 // Lease returns the proof.

@@ -91,7 +91,8 @@ type AcquireRequest struct {
 
 // Store is what a driver offers for locking. Every operation is atomic on the
 // server, and expiry is judged by the server's clock where it has one. Methods
-// are safe for concurrent use.
+// are safe for concurrent use and return when their context ends, whether or not
+// the server did what was asked.
 type Store interface {
 	// Acquire takes the lock if it is free or its lease has expired, and counts
 	// its fencing token up in the same atomic operation. It returns a
