@@ -22,16 +22,22 @@ func (s *Store) withZone(args ...any) []any {
 	return append([]any{s.d.zone(s.zone)}, args...)
 }
 
-// Acquire implements store.Store. The row of the counter is locked first, so
+// counter returns the newest token. It locks the counter's row until tx ends, so
 // that our instances take turns; what Java does to the lock's row is seen then.
+func (s *Store) counter(ctx context.Context, tx *sql.Tx, key string) (int64, error) {
+	if _, err := tx.ExecContext(ctx, s.bind(s.d.insertMissing), lockName(key), nil); err != nil {
+		return 0, err
+	}
+	var token int64
+	err := tx.QueryRowContext(ctx, s.bind("SELECT token FROM flamingockStore WHERE name = ?"+s.d.update), lockName(key)).Scan(&token)
+	return token, err
+}
+
+// Acquire implements store.Store.
 func (s *Store) Acquire(ctx context.Context, req store.AcquireRequest) (store.Lease, error) {
 	l := store.Lease{Key: req.Key, Owner: req.Owner}
 	err := s.tx(ctx, "acquire the lock", func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, s.bind(s.d.insertMissing), lockName(req.Key), nil); err != nil {
-			return err
-		}
-		var token int64
-		err := tx.QueryRowContext(ctx, s.bind("SELECT token FROM flamingockStore WHERE name = ?"+s.d.update), lockName(req.Key)).Scan(&token)
+		token, err := s.counter(ctx, tx, req.Key)
 		if err != nil {
 			return err
 		}
@@ -164,22 +170,26 @@ func (s *Store) Holder(ctx context.Context, key string) (*store.Holder, error) {
 	return h, nil
 }
 
-// Break implements store.Store.
+// Break implements store.Store. The holder is read before the counter's row
+// forgets it, since that is how our rows are told from those of Java.
 func (s *Store) Break(ctx context.Context, key string) (*store.Holder, error) {
 	var h *store.Holder
 	err := s.tx(ctx, "break the lock", func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, s.bind(s.d.insertMissing), lockName(key), nil); err != nil {
+		token, err := s.counter(ctx, tx, key)
+		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, s.bind("UPDATE flamingockStore SET token = token + 1, owner = NULL WHERE name = ?"), lockName(key)); err != nil {
-			return err
-		}
-		var err error
 		if h, _, err = s.holder(ctx, tx, key); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, s.bind("UPDATE flamingockStore SET token = ?, owner = NULL WHERE name = ?"), token+1, lockName(key)); err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, s.bind("DELETE FROM "+s.lock+" WHERE "+s.d.key+" = ?"), key)
 		return err
 	})
-	return h, err
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
 }

@@ -133,6 +133,17 @@ func (d database) exec(t *testing.T, db *sql.DB, q string, args ...any) {
 	must(t, err)
 }
 
+// hold takes the free lock as the Java implementation does.
+func (d database) hold(t *testing.T, java *sql.DB, owner string, ttl time.Duration) {
+	t.Helper()
+	key := "`key`"
+	if d.name == "postgresql" {
+		key = `"key"`
+	}
+	d.exec(t, java, "INSERT INTO flamingockLock (owner, status, "+key+", expires_at) VALUES (?, ?, ?, ?)",
+		owner, "LOCK_HELD", "DEFAULT_KEY", d.stamp(time.Now().Add(ttl), time.UTC))
+}
+
 func acquire(t *testing.T, s *sqlstore.Store) store.Lease {
 	t.Helper()
 	l, err := s.Acquire(t.Context(), store.AcquireRequest{Key: "DEFAULT_KEY", Owner: "me", TTL: time.Minute})
@@ -210,12 +221,7 @@ func TestLockOfJava(t *testing.T) {
 		ctx := t.Context()
 		before := acquire(t, s)
 		must(t, s.Release(ctx, before))
-		key := map[string]string{"postgresql": `"key"`}[d.name]
-		if key == "" {
-			key = "`key`"
-		}
-		d.exec(t, java, "INSERT INTO flamingockLock (owner, status, "+key+", expires_at) VALUES (?, ?, ?, ?)",
-			"java-1", "LOCK_HELD", "DEFAULT_KEY", d.stamp(time.Now().Add(time.Hour), time.UTC))
+		d.hold(t, java, "java-1", time.Hour)
 		_, err := s.Acquire(ctx, store.AcquireRequest{Key: "DEFAULT_KEY", Owner: "me", TTL: time.Minute})
 		var held *store.HeldError
 		if !errors.As(err, &held) || held.Holder.Owner != "java-1" || !held.Holder.Foreign || held.Holder.Remaining < 59*time.Minute {
@@ -244,6 +250,37 @@ func TestLockOfJava(t *testing.T) {
 		}
 		if next := acquire(t, s); next.Token <= l.Token+1 {
 			t.Errorf("token %d after a break of %d", next.Token, l.Token)
+		}
+	})
+}
+
+// TestBreakSaysWhoseItWas breaks a lock of ours and one of a Java instance.
+func TestBreakSaysWhoseItWas(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, d database) {
+		s, java := d.start(t, sqlstore.Options{})
+		ctx := t.Context()
+		l := acquire(t, s)
+		h, err := s.Break(ctx, l.Key)
+		if err != nil || h == nil || h.Owner != "me" || h.Foreign || h.Token != l.Token || h.Remaining <= 0 {
+			t.Errorf("ours, of token %d: %+v, %v", l.Token, h, err)
+		}
+		d.hold(t, java, "java-1", time.Hour)
+		h, err = s.Break(ctx, l.Key)
+		if err != nil || h == nil || h.Owner != "java-1" || !h.Foreign || h.Remaining <= 0 {
+			t.Errorf("that of Java: %+v, %v", h, err)
+		}
+		// One that took our lock, when its lease was over, is foreign too.
+		acquire(t, s)
+		d.exec(t, java, "UPDATE flamingockLock SET owner = ?", "java-2")
+		if h, err = s.Break(ctx, l.Key); err != nil || h == nil || h.Owner != "java-2" || !h.Foreign {
+			t.Errorf("that which Java took over: %+v, %v", h, err)
+		}
+		if h, err = s.Break(ctx, l.Key); err != nil || h != nil {
+			t.Errorf("a free one: %+v, %v", h, err)
+		}
+		if next := acquire(t, s); next.Token != l.Token+6 {
+			t.Errorf("token %d after %d, four breaks and an acquisition", next.Token, l.Token)
 		}
 	})
 }
