@@ -39,7 +39,7 @@ type Holder struct {
 	Key   string
 	Owner string
 	Token int64
-	// ExpiresAt is by the store's clock.
+	// ExpiresAt is by the store's clock; where it has none, by that of the holder.
 	ExpiresAt time.Time
 	// Remaining is the time left by the store's clock: negative once expired.
 	// It is zero where the store has no clock.

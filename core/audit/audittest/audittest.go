@@ -114,10 +114,17 @@ func empty(ctx context.Context, s audit.Store) error {
 	return nil
 }
 
-func properties(_ context.Context, s audit.Store) error {
+func properties(ctx context.Context, s audit.Store) error {
 	p := s.Properties()
 	if p.ID == "" || p.Precision <= 0 || p.Precision > time.Second || p.Description == "" || p != s.Properties() {
 		return fmt.Errorf("properties %+v", p)
+	}
+	l, err := lease(ctx, s)
+	if err != nil {
+		return err
+	}
+	if p.HasClock == l.Now.IsZero() {
+		return fmt.Errorf("properties %+v, but a lease was granted at %s by the store's clock", p, l.Now)
 	}
 	return nil
 }

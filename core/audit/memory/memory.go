@@ -27,20 +27,32 @@ type Store struct {
 	holders     map[string]lock.Holder
 	heads       map[string]audit.Head
 	renewals    int
+	noClock     bool
 }
 
 var _ audit.Store = (*Store)(nil)
 
+// Option makes a store that differs.
+type Option func(s *Store)
+
+// WithoutClock makes a store that cannot judge when a lease has ended: it hands a
+// held lock over to whoever names its holder's present version.
+func WithoutClock() Option { return func(s *Store) { s.noClock = true } }
+
 // New returns an empty store.
-func New() *Store {
-	return &Store{
+func New(options ...Option) *Store {
+	s := &Store{
 		id: rand.Text(), tokens: map[string]int64{}, holders: map[string]lock.Holder{}, heads: map[string]audit.Head{},
 	}
+	for _, o := range options {
+		o(s)
+	}
+	return s
 }
 
 // Properties implements audit.Store.
 func (s *Store) Properties() audit.Properties {
-	return audit.Properties{ID: s.id, Precision: time.Microsecond, HasClock: true, Description: "memory"}
+	return audit.Properties{ID: s.id, Precision: time.Microsecond, HasClock: !s.noClock, Description: "memory"}
 }
 
 // Head implements audit.Store.
@@ -121,80 +133,6 @@ func (s *Store) Append(_ context.Context, l lock.Lease, b audit.Batch) error {
 		s.heads[l.Key] = audit.Head{Fingerprint: *b.Fingerprint, FingerprintSeq: int64(len(s.entries))}
 	}
 	return nil
-}
-
-func (s *Store) holds(l lock.Lease) error {
-	if h, ok := s.holders[l.Key]; !ok || h.Owner != l.Owner || s.tokens[l.Key] != l.Token {
-		return fmt.Errorf("%w: token %d of %s is not the lock's", lock.ErrLost, l.Token, l.Owner)
-	}
-	return nil
-}
-
-// Acquire implements lock.Store.
-func (s *Store) Acquire(_ context.Context, req lock.AcquireRequest) (lock.Lease, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	if h, ok := s.holders[req.Key]; ok && h.ExpiresAt.After(now) {
-		h.Remaining = h.ExpiresAt.Sub(now)
-		return lock.Lease{}, &lock.HeldError{Holder: h}
-	}
-	s.tokens[req.Key]++
-	s.take(req.Key, req.Owner, now.Add(req.TTL))
-	return lock.Lease{Key: req.Key, Owner: req.Owner, Token: s.tokens[req.Key], Now: now}, nil
-}
-
-func (s *Store) take(key, owner string, until time.Time) {
-	s.renewals++
-	s.holders[key] = lock.Holder{
-		Key: key, Owner: owner, Token: s.tokens[key], ExpiresAt: until, Version: fmt.Sprint(s.renewals),
-	}
-}
-
-// Renew implements lock.Store.
-func (s *Store) Renew(_ context.Context, l lock.Lease, ttl time.Duration) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.holds(l); err != nil {
-		return err
-	}
-	s.take(l.Key, l.Owner, time.Now().Add(ttl))
-	return nil
-}
-
-// Release implements lock.Store.
-func (s *Store) Release(_ context.Context, l lock.Lease) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.holds(l) == nil {
-		delete(s.holders, l.Key)
-	}
-	return nil
-}
-
-// Holder implements lock.Store.
-func (s *Store) Holder(_ context.Context, key string) (*lock.Holder, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	h, ok := s.holders[key]
-	if !ok {
-		return nil, nil
-	}
-	h.Remaining = time.Until(h.ExpiresAt)
-	return &h, nil
-}
-
-// Break implements lock.Store.
-func (s *Store) Break(_ context.Context, key string) (*lock.Holder, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.tokens[key]++
-	h, ok := s.holders[key]
-	if !ok {
-		return nil, nil
-	}
-	delete(s.holders, key)
-	return &h, nil
 }
 
 // Close implements audit.Store. What was stored stays until s is gone.
