@@ -166,9 +166,14 @@ func (w *waiter) see(h Holder) error {
 }
 
 // takeover returns the version that may be taken over: one that was seen
-// unchanged for a whole lease of this machine's own monotonic clock.
+// unchanged for a whole lease of this machine's own monotonic clock. A lease of
+// Java may be longer than ours, and renewed less often; it lasts at least until
+// the time that it names, which Java's instances compare with their clocks too.
 func (w *waiter) takeover() string {
 	if w.o.HasClock || w.since.IsZero() || time.Since(w.since) < w.o.TTL {
+		return ""
+	}
+	if w.holder.Foreign && time.Now().Before(w.holder.ExpiresAt) {
 		return ""
 	}
 	return w.holder.Version

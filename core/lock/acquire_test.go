@@ -246,32 +246,13 @@ func TestStoreIsAwayWhileWaiting(t *testing.T) {
 	})
 }
 
-// clockless is a store that cannot judge expiry: it hands the lock over only
-// for the version that the caller saw unchanged for a whole lease.
-type clockless struct {
-	lock.Store
-	takeovers int
-}
-
-func (c *clockless) Acquire(ctx context.Context, r lock.AcquireRequest) (lock.Lease, error) {
-	l, err := c.Store.Acquire(ctx, lock.AcquireRequest{Key: r.Key, Owner: r.Owner, TTL: 1000 * time.Hour})
-	var held *lock.HeldError
-	if !errors.As(err, &held) || r.Takeover == "" || held.Holder.Version != r.Takeover {
-		return l, err
-	}
-	c.takeovers++
-	if _, err := c.Break(ctx, r.Key); err != nil {
-		return l, err
-	}
-	return c.Store.Acquire(ctx, lock.AcquireRequest{Key: r.Key, Owner: r.Owner, TTL: 1000 * time.Hour})
-}
-
 func TestTakeoverWithoutAClock(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &clockless{Store: memory.New()}
+		s := memory.New(memory.WithoutClock())
 		// A holder that is gone: it never renews.
-		if _, err := s.Store.Acquire(t.Context(), lock.AcquireRequest{Key: "k", Owner: "gone", TTL: 1000 * time.Hour}); err != nil {
+		gone, err := s.Acquire(t.Context(), lock.AcquireRequest{Key: "k", Owner: "gone", TTL: 30 * time.Second})
+		if err != nil {
 			t.Fatal(err)
 		}
 		o := options("b")
@@ -281,8 +262,8 @@ func TestTakeoverWithoutAClock(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := time.Since(begin); d < 30*time.Second || d > 35*time.Second || s.takeovers != 1 {
-			t.Errorf("taken over after %s, %d times", d, s.takeovers)
+		if d := time.Since(begin); d < 30*time.Second || d > 35*time.Second || h.Lease().Token != gone.Token+1 {
+			t.Errorf("token %d after %s", h.Lease().Token, d)
 		}
 		// One that renews keeps it.
 		o.Owner, o.Wait = "c", 3*time.Minute
@@ -293,6 +274,43 @@ func TestTakeoverWithoutAClock(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestJavaExcludes waits for a Java instance, whose leases are longer than ours
+// and renewed less often than ours end.
+func TestJavaExcludes(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]func() *memory.Store{
+		"clock":    func() *memory.Store { return memory.New() },
+		"no clock": func() *memory.Store { return memory.New(memory.WithoutClock()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := s()
+				hold := func() {
+					if err := s.HoldAsJava(t.Context(), "k", "java", 2*time.Minute); err != nil {
+						t.Error(err)
+					}
+				}
+				hold()
+				time.AfterFunc(40*time.Second, hold)
+				o := options("a")
+				o.HasClock = s.Properties().HasClock
+				begin := time.Now()
+				h, err := lock.Acquire(t.Context(), s, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if d := time.Since(begin); d < 160*time.Second || d > 162*time.Second {
+					t.Errorf("acquired after %s, Java's lease was over after 160 s", d)
+				}
+				if err := h.Release(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }
 
 func TestTenContenders(t *testing.T) {
