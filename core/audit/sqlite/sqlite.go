@@ -566,5 +566,8 @@ func (s *Store) Break(ctx context.Context, key string) (*lock.Holder, error) {
 		_, err = tx.ExecContext(ctx, "DELETE FROM "+s.names.lock+" WHERE `key` = ?", key)
 		return err
 	})
-	return h, err
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
 }
