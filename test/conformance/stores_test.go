@@ -42,7 +42,10 @@ func conform(t *testing.T, driver string, values func(t *testing.T) map[string]a
 					t.Error(err)
 				}
 			})
-			audittest.Run(t, func(t *testing.T) audit.Store { return open(t, p, driver, values(t)) })
+			audittest.Run(t, func(t *testing.T) audit.Store {
+				v := values(t)
+				return &shared{Store: open(t, p, driver, v), java: connect(t, driver, v), hold: hold(driver)}
+			})
 		})
 	}
 }
