@@ -46,6 +46,10 @@ const short = 1500 * time.Millisecond
 // long is a lease that does not end within a rule.
 const long = time.Minute
 
+// rounding is how much longer than was asked for a lease may last, in a table
+// that keeps whole seconds.
+const rounding = 2 * time.Second
+
 // Rules returns the promises.
 func Rules() []Rule {
 	return []Rule{
@@ -57,6 +61,7 @@ func Rules() []Rule {
 		{"a lease that lasts is not taken over", takeOverEarly},
 		{"an expired lease that nobody took is renewed", renewExpired},
 		{"renewal extends", renewExtends},
+		{"a lease lasts as long as was asked for", lasts},
 		{"a stale lease is not renewed", renewStale},
 		{"a stale release does nothing", releaseStale},
 		{"a release with an old token frees nothing", releaseOldToken},
@@ -96,7 +101,7 @@ func free(ctx context.Context, s lock.Store) error {
 	if h.Owner != "a" || h.Token != l.Token || h.Foreign || h.Version == "" {
 		return fmt.Errorf("holder %+v", *h)
 	}
-	if clock := !l.Now.IsZero(); clock && (h.Remaining <= 0 || h.Remaining > long) || !clock && h.Remaining != 0 {
+	if clock := !l.Now.IsZero(); clock && (h.Remaining <= 0 || h.Remaining > long+rounding) || !clock && h.Remaining != 0 {
 		return fmt.Errorf("a lease of %s, granted at %s by the store's clock, has %s left", long, l.Now, h.Remaining)
 	}
 	if err := s.Release(ctx, l); err != nil {
@@ -200,6 +205,37 @@ func renewExtends(ctx context.Context, s lock.Store) error {
 	return nil
 }
 
+// lasts looks at short leases, of which a whole second that a table does not
+// keep is much.
+func lasts(ctx context.Context, s lock.Store) error {
+	const slack = 10 * time.Millisecond
+	check := func(began time.Time) error {
+		h, err := s.Holder(ctx, "k")
+		if err != nil || h == nil {
+			return fmt.Errorf("holder: %+v, %w", h, err)
+		}
+		if least := short - time.Since(began) - slack; h.Remaining < least {
+			return fmt.Errorf("%s are left of a lease of %s, at least %s should be", h.Remaining, short, least)
+		}
+		return nil
+	}
+	began := time.Now()
+	l, err := acquire(ctx, s, "k", "a", short)
+	if err != nil || l.Now.IsZero() {
+		return err
+	}
+	for range 5 {
+		if err := check(began); err != nil {
+			return err
+		}
+		began = time.Now()
+		if err := s.Renew(ctx, l, short); err != nil {
+			return err
+		}
+	}
+	return check(began)
+}
+
 func renewStale(ctx context.Context, s lock.Store) error {
 	a, err := acquire(ctx, s, "k", "a", long)
 	if err != nil {
@@ -282,7 +318,7 @@ func breakReports(ctx context.Context, s lock.Store) error {
 		if err != nil || h == nil || h.Key != "k" || h.Owner != owner || h.Token != l.Token || h.Foreign {
 			return fmt.Errorf("break of the lease %+v says %+v, %w", l, h, err)
 		}
-		if !l.Now.IsZero() && (h.Remaining <= 0 || h.Remaining > long) {
+		if !l.Now.IsZero() && (h.Remaining <= 0 || h.Remaining > long+rounding) {
 			return fmt.Errorf("break of a lease of %s says that %s were left", long, h.Remaining)
 		}
 		if h, err := s.Break(ctx, "k"); err != nil || h != nil {

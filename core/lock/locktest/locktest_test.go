@@ -109,6 +109,12 @@ func TestBrokenStoresAreFound(t *testing.T) {
 		"release frees Java's lock": {rule: "a lease that Java took is lost", breakIt: func(b *broken) {
 			b.release = func(ctx context.Context, l lock.Lease) error { _, err := b.Store.Break(ctx, l.Key); return err }
 		}},
+		"a lease is cut to whole seconds": {rule: "a lease lasts as long as was asked for", breakIt: func(b *broken) {
+			b.acquire = func(ctx context.Context, r lock.AcquireRequest) (lock.Lease, error) {
+				r.TTL = r.TTL.Truncate(time.Second)
+				return b.Store.Acquire(ctx, r)
+			}
+		}},
 		"renew looks at the owner only": {rule: "a stale lease is not renewed", breakIt: func(b *broken) {
 			b.renew = func(ctx context.Context, l lock.Lease, ttl time.Duration) error {
 				return b.Store.Renew(ctx, newest(ctx, b, l), ttl)

@@ -31,7 +31,8 @@ type dialect struct {
 	// now is the server's time, in the zone, in the unit of the columns; ? is
 	// the zone as param returns it.
 	now string
-	// plus adds milliseconds (?) to a time expression.
+	// plus adds milliseconds (?) to a time expression, rounded up to what the
+	// columns keep.
 	plus func(expr string) string
 	// zone is the parameter that now takes; nil where it takes none.
 	zone func(z *time.Location) any
@@ -139,7 +140,9 @@ func mysqlDialect() dialect {
 		ownDDL:  ownTables("VARCHAR(190)", "BIGINT AUTO_INCREMENT PRIMARY KEY", "LONGBLOB"),
 		index:   "CREATE INDEX %[1]s_change ON %[1]s (change_id, id)",
 		now:     "TIMESTAMPADD(SECOND, ?, UTC_TIMESTAMP(6))",
-		plus:    func(expr string) string { return "TIMESTAMPADD(MICROSECOND, ? * 1000, " + expr + ")" },
+		// Java's column keeps whole seconds, and a lease must not end before its
+		// holder thinks that it does.
+		plus: func(expr string) string { return "TIMESTAMPADD(MICROSECOND, ? * 1000 + 999999, " + expr + ")" },
 		zone: func(z *time.Location) any {
 			_, offset := time.Now().In(z).Zone()
 			return offset
