@@ -110,13 +110,17 @@ func (w *waiter) wait(ctx context.Context) (*Held, error) {
 		switch {
 		case !errors.As(err, &held):
 			// The store may be back in a moment, which is what waiting is for.
-			if w.failed++; w.o.Wait < 0 || time.Since(w.begin) >= w.o.Wait || w.failed > mostFailures {
+			if w.failed++; w.over() || w.failed > mostFailures {
 				return nil, fmt.Errorf("acquire lock %q: %w", w.o.Key, err)
 			}
 			w.o.Logger.Warn("the lock cannot be acquired now; trying again", "key", w.o.Key, "error", err)
 		case w.own(held.Holder):
 			// An earlier try got it, and this instance was not told in time.
 			w.free(ctx, leaseOf(held.Holder))
+			w.note(held.Holder)
+			if w.over() {
+				return nil, fmt.Errorf("acquire lock %q: the store granted it without saying so in time, and has not taken it back", w.o.Key)
+			}
 		default:
 			w.failed = 0
 			if err := w.see(held.Holder); err != nil {
@@ -148,14 +152,22 @@ type waiter struct {
 	frees sync.WaitGroup
 }
 
-// see notes who has the lock, and ends the wait when it is over.
-func (w *waiter) see(h Holder) error {
+// over tells whether the time to wait is over.
+func (w *waiter) over() bool { return w.o.Wait < 0 || time.Since(w.begin) >= w.o.Wait }
+
+// note keeps who has the lock, and since when in that version.
+func (w *waiter) note(h Holder) {
 	if h.Version != w.holder.Version || w.since.IsZero() {
 		w.since = time.Now()
 	}
 	w.holder = h
+}
+
+// see notes that another has the lock, and ends the wait when it is over.
+func (w *waiter) see(h Holder) error {
+	w.note(h)
 	waited := time.Since(w.begin)
-	if w.o.Wait < 0 || waited >= w.o.Wait {
+	if w.over() {
 		return &HeldError{Holder: h, Waited: waited}
 	}
 	if w.o.OnWait != nil && (w.told.IsZero() || time.Since(w.told) >= tellEvery) {

@@ -301,3 +301,35 @@ func TestGivingBackIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// TestLostLeaseThatCannotBeReleased waits for its own lost lease to end.
+func TestLostLeaseThatCannotBeReleased(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string][]memory.Option{"clock": nil, "no clock": {memory.WithoutClock()}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := memory.New(options...)
+				s := &answers{Store: m, after: first(reset), release: func(ctx context.Context, _ int) error { return reset(ctx) }}
+				o := lock.Options{Key: "k", Owner: "a", TTL: 30 * time.Second, Wait: 10 * time.Second, HasClock: m.Properties().HasClock}
+				begin := time.Now()
+				_, err := lock.Acquire(t.Context(), s, o)
+				if err == nil || errors.Is(err, lock.ErrHeld) || time.Since(begin) > 12*time.Second {
+					t.Errorf("got %v after %s", err, time.Since(begin))
+				}
+				s = &answers{Store: s.Store, before: first(reset), release: first(reset)}
+				o.Wait = time.Minute
+				h, err := lock.Acquire(t.Context(), s, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if h.Lease().Token != 2 || time.Since(begin) > 45*time.Second {
+					t.Errorf("token %d after %s", h.Lease().Token, time.Since(begin))
+				}
+				if err := h.Release(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
