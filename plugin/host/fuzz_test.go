@@ -114,8 +114,15 @@ func mentionsSkip(data []byte) bool {
 type strict struct {
 	t      *testing.T
 	next   int
-	begun  bool
+	begun  map[int]bool
 	failed bool
+}
+
+// later checks what may be told of a work whose forerunners have not ended.
+func (s *strict) later(what string, work int) {
+	if work < s.next || s.failed {
+		s.t.Errorf("%s of work %d, and %d is next (failed: %t)", what, work, s.next, s.failed)
+	}
 }
 
 func (s *strict) is(what string, work int) {
@@ -133,15 +140,18 @@ func (s *strict) Checkpoint(_ context.Context, work int, c audit.Checkpoint) err
 }
 
 func (s *strict) Begun(work int) {
-	s.is("begin", work)
-	if s.begun {
+	s.later("begin", work)
+	if s.begun[work] {
 		s.t.Errorf("work %d began twice", work)
 	}
-	s.begun = true
+	if s.begun == nil {
+		s.begun = map[int]bool{}
+	}
+	s.begun[work] = true
 }
 
 func (s *strict) Progress(work int, p run.Progress) {
-	s.is("progress", work)
+	s.later("progress", work)
 	if p.Step != 0 || p.Part < -1 || p.Current < 0 || p.Total < 0 {
 		s.t.Errorf("progress %+v", p)
 	}
@@ -149,7 +159,10 @@ func (s *strict) Progress(work int, p run.Progress) {
 
 func (s *strict) Done(_ context.Context, work int, r run.Result) error {
 	s.is("result", work)
-	s.next, s.begun, s.failed = s.next+1, false, r.Err != nil
+	if !s.begun[work] && r.Err == nil {
+		s.t.Errorf("work %d ended and never began", work)
+	}
+	s.next, s.failed = s.next+1, r.Err != nil
 	if r.Duration < 0 {
 		s.t.Errorf("result %+v", r)
 	}
