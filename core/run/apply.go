@@ -174,6 +174,9 @@ func (r *runner) stage(ctx context.Context, i int) error {
 
 // items goes through the changes of a stage in order.
 func (r *runner) items(ctx context.Context, items []*item) (err error) {
+	if err := r.openAll(ctx, items); err != nil {
+		return err
+	}
 	c := &chain{r: r}
 	defer func() {
 		// What is known is recorded also where the stage ends early.

@@ -80,7 +80,7 @@ func (r *runner) settle(ctx context.Context, items []*item) error {
 	markers := map[string][]Marker{}
 	if binding != nil {
 		var err error
-		if target, err = r.targets.get(ctx, binding); err != nil {
+		if target, err = r.open(ctx, binding); err != nil {
 			return fmt.Errorf("find out what an interrupted run left behind: %w", err)
 		}
 		if binding.Transactional {

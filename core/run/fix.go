@@ -103,7 +103,7 @@ func NewPreviewer(o Options) *Previewer { return &Previewer{r: newRunner(o, audi
 
 // Preview asks c's template what it would do.
 func (p *Previewer) Preview(ctx context.Context, c *change.Change, k *Known) (Preview, error) {
-	target, err := p.r.targets.get(ctx, k.Binding)
+	target, err := p.r.open(ctx, k.Binding)
 	if err != nil {
 		return Preview{}, err
 	}

@@ -13,7 +13,7 @@ import (
 // one append, together with the ends of those before; each change is a
 // transaction of its own, with a marker.
 func (r *runner) group(ctx context.Context, c *chain, items []*item) error {
-	target, err := r.targets.get(ctx, r.Known[items[0].change.ID].Binding)
+	target, err := r.open(ctx, r.Known[items[0].change.ID].Binding)
 	if err != nil {
 		return err
 	}

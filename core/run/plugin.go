@@ -92,6 +92,14 @@ type Target interface {
 	Close(ctx context.Context) error
 }
 
+// Deployment is what a Target is besides, where its driver has transactions and
+// not every deployment of the target system does.
+type Deployment interface {
+	// NoTransactions says why this one has none; "" where it has. Changes that
+	// do not demand a transaction are then done without one.
+	NoTransactions() string
+}
+
 // Direction says what to do with a change.
 type Direction int
 

@@ -16,7 +16,7 @@ func (r *runner) single(ctx context.Context, c *chain, it *item) error {
 	if k == nil {
 		return fmt.Errorf("change %q: its template and target system are not known", it.change.ID)
 	}
-	target, err := r.targets.get(ctx, k.Binding)
+	target, err := r.open(ctx, k.Binding)
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (r *runner) compensate(c *chain, it *item, res *Result) error {
 // second tells that the outcome is not known or could not be recorded.
 func (r *runner) takeBack(ctx context.Context, c *chain, it *item, undo bool) (*TargetError, error) {
 	k := r.Known[it.change.ID]
-	target, err := r.targets.get(ctx, k.Binding)
+	target, err := r.open(ctx, k.Binding)
 	if err != nil {
 		return nil, err
 	}

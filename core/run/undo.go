@@ -109,6 +109,11 @@ func (r *runner) undoOnce(ctx context.Context, sel Selection, chosen *map[string
 		if err := stopped(ctx); err != nil {
 			return errors.Join(err, c.flush())
 		}
+		if k := r.Known[it.change.ID]; k != nil && k.Binding != nil {
+			if _, err := r.open(ctx, k.Binding); err != nil {
+				return errors.Join(err, c.flush())
+			}
+		}
 		if err := r.undo(ctx, c, it); err != nil {
 			return errors.Join(err, c.flush())
 		}

@@ -20,9 +20,14 @@ type target struct {
 	origin  origin
 	handle  uint64
 	closed  atomic.Bool
+	// lacks says why it has no transactions.
+	lacks string
 }
 
-var _ run.Target = (*target)(nil)
+var (
+	_ run.Target     = (*target)(nil)
+	_ run.Deployment = (*target)(nil)
+)
 
 func (s *session) openTarget(ctx context.Context, cfg run.Config) (run.Target, error) {
 	t := &target{session: s, origin: s.plugin.origin().of("target", cfg.ID)}
@@ -39,8 +44,12 @@ func (s *session) openTarget(ctx context.Context, cfg run.Config) (run.Target, e
 		return nil, t.failed(doing, f)
 	}
 	t.handle = resp.GetHandle()
+	t.lacks = s.text(resp.GetNoTransactions(), excerptBytes)
 	return t, nil
 }
+
+// NoTransactions implements run.Deployment.
+func (t *target) NoTransactions() string { return t.lacks }
 
 // failed returns what the target said as an error; nil where it said nothing.
 func (t *target) failed(doing string, f *pluginv1.Failure) error {

@@ -32,6 +32,7 @@ type connection interface {
 	health(ctx context.Context) error
 	close(ctx context.Context) error
 	transact(ctx context.Context, w Transaction, fn func(ctx context.Context, tx any) (Captured, error)) error
+	noTransactions() string
 	markers(ctx context.Context, f Fence, changeIDs []string) ([]Marker, error)
 	defers() bool
 	flush(ctx context.Context) error
@@ -91,6 +92,7 @@ func (d *typedDriver[C, T]) open(ctx context.Context, values []byte) (connection
 	}
 	return &typedConnection[T]{
 		typ: d.spec.Type, conn: conn, checkHealth: d.spec.Health, free: d.spec.Close, transactor: d.spec.Transactor,
+		lacks: d.spec.NoTransactions,
 	}, nil
 }
 
@@ -105,6 +107,7 @@ type typedConnection[T any] struct {
 	checkHealth func(ctx context.Context, conn T) error
 	free        func(ctx context.Context, conn T) error
 	transactor  Transactor[T]
+	lacks       func(conn T) string
 }
 
 func (c *typedConnection[T]) value() any { return c.conn }
@@ -126,6 +129,9 @@ func (c *typedConnection[T]) close(ctx context.Context) error {
 func (c *typedConnection[T]) transact(ctx context.Context, w Transaction, fn func(ctx context.Context, tx any) (Captured, error)) error {
 	if c.transactor == nil {
 		return Errorf(Unsupported, "target systems of type %s have no transactions", c.typ)
+	}
+	if reason := c.noTransactions(); reason != "" {
+		return Errorf(Unsupported, "the target system has no transactions: %s", reason)
 	}
 	return guarded(ctx, "Transact of driver "+c.typ, func() error {
 		return c.transactor.Transact(ctx, c.conn, w, func(ctx context.Context, tx T) (Captured, error) { return fn(ctx, tx) })
@@ -154,4 +160,11 @@ func (c *typedConnection[T]) flush(ctx context.Context) error {
 		return nil
 	}
 	return guarded(ctx, "Flush of driver "+c.typ, func() error { return d.Flush(ctx, c.conn) })
+}
+
+func (c *typedConnection[T]) noTransactions() string {
+	if c.transactor == nil || c.lacks == nil {
+		return ""
+	}
+	return c.lacks(c.conn)
 }

@@ -58,6 +58,11 @@ type DriverSpec[C, T any] struct {
 	Close func(ctx context.Context, conn T) error
 	// Transactor is nil where the target has no transactions.
 	Transactor Transactor[T]
+	// NoTransactions says, for people, why conn has none although there is a
+	// Transactor, such as a server of a kind that lacks them; "" where it has.
+	// Transact is not called on such a connection; Markers is. nil means that
+	// all have.
+	NoTransactions func(conn T) string
 }
 
 // StoreSpec says how to open one type of audit store. C is its configuration, a

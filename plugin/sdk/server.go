@@ -311,7 +311,7 @@ func (s *targetService) Open(ctx context.Context, req *pluginv1.OpenRequest) (*p
 		s.server.logClose(t.id, conn.close(context.WithoutCancel(ctx)))
 		return nil, err
 	}
-	return &pluginv1.OpenResponse{Handle: handle}, nil
+	return &pluginv1.OpenResponse{Handle: handle, NoTransactions: conn.noTransactions()}, nil
 }
 
 func (s *server) ending() bool {

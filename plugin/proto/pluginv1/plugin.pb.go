@@ -1001,9 +1001,12 @@ type OpenResponse struct {
 	// handle names the connection in later calls.
 	Handle uint64 `protobuf:"varint,1,opt,name=handle,proto3" json:"handle,omitempty"`
 	// failure is set where the connection could not be made.
-	Failure       *Failure `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Failure *Failure `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
+	// no_transactions says why this target system has no transactions although its
+	// driver offers them; empty where it has.
+	NoTransactions string `protobuf:"bytes,3,opt,name=no_transactions,json=noTransactions,proto3" json:"no_transactions,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *OpenResponse) Reset() {
@@ -1048,6 +1051,13 @@ func (x *OpenResponse) GetFailure() *Failure {
 		return x.Failure
 	}
 	return nil
+}
+
+func (x *OpenResponse) GetNoTransactions() string {
+	if x != nil {
+		return x.NoTransactions
+	}
+	return ""
 }
 
 // HealthRequest names the target.
@@ -5088,10 +5098,11 @@ const file_flamingock_plugin_v1_plugin_proto_rawDesc = "" +
 	"\vOpenRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06driver\x18\x02 \x01(\tR\x06driver\x12\x16\n" +
-	"\x06values\x18\x03 \x01(\fR\x06values\"_\n" +
+	"\x06values\x18\x03 \x01(\fR\x06values\"\x88\x01\n" +
 	"\fOpenResponse\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\x04R\x06handle\x127\n" +
-	"\afailure\x18\x02 \x01(\v2\x1d.flamingock.plugin.v1.FailureR\afailure\"'\n" +
+	"\afailure\x18\x02 \x01(\v2\x1d.flamingock.plugin.v1.FailureR\afailure\x12'\n" +
+	"\x0fno_transactions\x18\x03 \x01(\tR\x0enoTransactions\"'\n" +
 	"\rHealthRequest\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\x04R\x06handle\"I\n" +
 	"\x0eHealthResponse\x127\n" +
