@@ -310,6 +310,7 @@ func (r *runner) probe(ctx context.Context, target Target, it *item, done []prog
 		case plan.SomeApplied:
 			if a.PartsApplied >= p.parts {
 				p.parts, p.inFlight, p.applied = a.PartsApplied, false, false
+				p.partly = p.parts == 0
 			}
 		case plan.Unknown:
 		}

@@ -11,13 +11,14 @@ type progress struct {
 	applied  bool // the whole step is in place
 	parts    int  // leading parts in place, where not applied
 	inFlight bool // begun, and no word of how it ended
+	partly   bool // in place in part, in no parts that count
 	undone   bool // its rollback has been done
 	marked   bool // what is in place is proved by markers alone
 	captured []byte
 }
 
 // begun tells whether anything of the step may be in place.
-func (p progress) begun() bool { return !p.undone && (p.applied || p.parts > 0 || p.inFlight) }
+func (p progress) begun() bool { return !p.undone && (p.applied || p.parts > 0 || p.inFlight || p.partly) }
 
 // work builds what a target is asked to do for c. Steps that done says are in
 // place are left out when applying; when rolling back, only steps that may be in

@@ -151,9 +151,11 @@ func branchOf(schema json.RawMessage, names []string, summary string, parameters
 			"type": "object", "properties": fields, "additionalProperties": false,
 			"description": "the other fields may stand in here",
 		})
-		doc.Set("if", map[string]any{"required": []string{"parameters"}})
-		doc.Set("else", map[string]any{"required": needed})
-		needed = nil
+		if len(needed) > 0 {
+			doc.Set("if", map[string]any{"required": []string{"parameters"}})
+			doc.Set("else", map[string]any{"required": needed})
+			needed = nil
+		}
 	}
 	doc.Set("title", names[0])
 	if summary != "" {

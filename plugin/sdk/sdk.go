@@ -254,7 +254,8 @@ type CheckStep[P any] struct {
 // Evidence is what a probe found out.
 type Evidence struct {
 	Kind EvidenceKind
-	// PartsApplied counts the leading parts in place, for Partly.
+	// PartsApplied counts the leading parts in place, for Partly; 0 says that the
+	// step has no parts, and that doing or undoing it again does no harm.
 	PartsApplied int
 	// Detail says what was seen, for people.
 	Detail string

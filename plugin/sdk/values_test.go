@@ -170,6 +170,9 @@ func TestSchemaOfAText(t *testing.T) {
 	}{
 		{Schema[text1], `{"type":["string","object"]}`},
 		{Schema[Secret], `{"type":"string","x-sensitive":true}`},
+		{Schema[struct {
+			S Secret `json:"s" sensitive:"true"`
+		}], `{"type":"object","properties":{"s":{"type":"string","x-sensitive":true}},"required":["s"],"additionalProperties":false}`},
 		{Schema[Object], `{"type":"object"}`},
 		{Schema[string], `{"type":"string"}`},
 		{Schema[None], `{"type":"object","properties":{},"additionalProperties":false}`},

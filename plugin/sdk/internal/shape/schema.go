@@ -3,6 +3,7 @@ package shape
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 )
 
@@ -12,21 +13,32 @@ import (
 func (t *Type) Schema() json.RawMessage { return t.describe(rules{}).bytes() }
 
 // members is a JSON object under construction.
-type members struct{ buf bytes.Buffer }
+type members struct {
+	keys   []string
+	values [][]byte
+}
 
+// raw gives key a value, in the place of one that it has: what a tag says counts
+// more than what the type says.
 func (m *members) raw(key string, value []byte) {
-	if m.buf.Len() > 0 {
-		m.buf.WriteByte(',')
+	if i := slices.Index(m.keys, key); i >= 0 {
+		m.values[i] = value
+		return
 	}
-	m.buf.Write(text(key))
-	m.buf.WriteByte(':')
-	m.buf.Write(value)
+	m.keys, m.values = append(m.keys, key), append(m.values, value)
 }
 
 func (m *members) text(key, value string) { m.raw(key, text(value)) }
 
 func (m *members) bytes() []byte {
-	return append(append([]byte{'{'}, m.buf.Bytes()...), '}')
+	out := []byte{'{'}
+	for i, key := range m.keys {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, text(key)...), ':'), m.values[i]...)
+	}
+	return append(out, '}')
 }
 
 // text returns s as JSON without escapes for HTML.
