@@ -27,6 +27,11 @@ func New() *sdk.Plugin {
 			}),
 		},
 		Templates: []sdk.Template{template()},
+		Stores: []sdk.StoreDriver{
+			sdk.NewStore(sdk.StoreSpec[StoreConfig]{
+				Type: "mongodb", Aliases: []string{"mongo"}, Summary: "a MongoDB database", Open: openStore,
+			}),
+		},
 	}
 }
 
