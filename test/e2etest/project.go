@@ -27,16 +27,21 @@ type built struct {
 
 var binaries = sync.OnceValue(build)
 
-// build makes the command and the plugin, as `make build` does.
+// plugins are those that the command finds.
+var plugins = []string{"sql", "mongodb"}
+
+// build makes the command and the plugins, as `make build` does.
 func build() built {
 	dir, err := os.MkdirTemp("", "flamingock-e2e-")
 	if err != nil {
 		return built{err: err}
 	}
-	for out, pkg := range map[string]string{
-		"flamingock":            "github.com/flamingock/flamingock-go/cmd/host",
-		"flamingock-plugin-sql": "github.com/flamingock/flamingock-go/plugins/sql/cmd/flamingock-plugin-sql",
-	} {
+	const module = "github.com/flamingock/flamingock-go/"
+	list := map[string]string{"flamingock": module + "cmd/host"}
+	for _, name := range plugins {
+		list["flamingock-plugin-"+name] = module + "plugins/" + name + "/cmd/flamingock-plugin-" + name
+	}
+	for out, pkg := range list {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, out), pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		cmd.Dir = root()
@@ -44,11 +49,17 @@ func build() built {
 			return built{err: fmt.Errorf("build %s: %w\n%s", pkg, err, text)}
 		}
 	}
-	text, err := exec.Command(filepath.Join(dir, "flamingock-plugin-sql"), "describe").Output()
-	if err != nil {
-		return built{err: fmt.Errorf("describe the plugin: %w", err)}
+	for _, name := range plugins {
+		file := filepath.Join(dir, "flamingock-plugin-"+name)
+		text, err := exec.Command(file, "describe").Output()
+		if err == nil {
+			err = os.WriteFile(file+".json", text, 0o600)
+		}
+		if err != nil {
+			return built{err: fmt.Errorf("describe plugin %s: %w", name, err)}
+		}
 	}
-	return built{dir: dir, err: os.WriteFile(filepath.Join(dir, "flamingock-plugin-sql.json"), text, 0o600)}
+	return built{dir: dir}
 }
 
 // root is the folder of the main module: this file is in test/e2etest.
