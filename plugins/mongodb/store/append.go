@@ -22,7 +22,10 @@ import (
 // With transactions, the documents of the batch and a write to the lock's
 // document, on the condition that it is ours, are in one transaction with it. A
 // takeover by anybody, Java included, writes one of the two documents: either
-// it comes first and the transaction is refused, or it waits for its end.
+// it comes first and the transaction is refused, or it waits for its end. The end
+// of a frozen instance's is the server's transactionLifetimeLimitSeconds, 60 by
+// default, and those who acquire wait for it too; so it is kept short, and the
+// lock's document, where Java would wait, comes last.
 //
 // Without, that one write also puts the batch into the store's document, as
 // pending; a document changes atomically on every server. Then the batch is

@@ -152,11 +152,12 @@ func number(doc bson.Raw, name string) int64 {
 }
 
 func instant(v bson.RawValue) (time.Time, error) {
-	switch v.Type {
-	case bson.TypeDateTime:
-		return time.UnixMilli(v.DateTime()).UTC(), nil
-	case bson.TypeNull, 0:
+	if v.IsZero() || v.Type == bson.TypeNull {
 		return time.Time{}, nil
 	}
-	return time.Time{}, fmt.Errorf("%s is no date", v)
+	at, ok := v.DateTimeOK()
+	if !ok {
+		return time.Time{}, fmt.Errorf("%s is no date", v)
+	}
+	return time.UnixMilli(at).UTC(), nil
 }

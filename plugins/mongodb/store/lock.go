@@ -130,9 +130,12 @@ func (s *Store) Acquire(ctx context.Context, req store.AcquireRequest) (store.Le
 // take is step 2. It returns false where the lock is not as it was read.
 func (s *Store) take(ctx context.Context, r *record, l store.Lease, until time.Time) (bool, error) {
 	doc := bson.D{
-		{Key: "key", Value: l.Key}, {Key: "owner", Value: l.Owner}, {Key: "status", Value: held},
+		{Key: "key", Value: l.Key},
+		{Key: "owner", Value: l.Owner},
+		{Key: "status", Value: held},
 		{Key: "expiresAt", Value: bson.NewDateTimeFromTime(until)},
-		{Key: fieldToken, Value: l.Token}, {Key: fieldTokenOwner, Value: l.Owner},
+		{Key: fieldToken, Value: l.Token},
+		{Key: fieldTokenOwner, Value: l.Owner},
 		{Key: fieldRenewals, Value: int64(0)},
 	}
 	if r == nil {

@@ -28,7 +28,7 @@ type state struct {
 	Checkpoints int64 `bson:"checkpoints"`
 	// First is the token after which those of a new key begin.
 	First int64   `bson:"first"`
-	Locks       []grant `bson:"locks"`
+	Locks []grant `bson:"locks"`
 	// Pending are appends that were decided here and are not, or not all, in
 	// their collections; there is at most one.
 	Pending []batch `bson:"pending"`
