@@ -42,6 +42,7 @@ func noNumber() bson.D { return bson.D{{Key: fieldSeq, Value: nil}} }
 // unnumbered returns the documents that Java wrote since the last append, in the
 // order of their numbers to be; limit 0 means all. Java's times have
 // milliseconds; the server makes the _id of what Java writes, which counts up.
+// They are few, but for the first reading of a database that only Java has used.
 func (s *Store) unnumbered(ctx context.Context, limit int64) ([]bson.Raw, error) {
 	return documents(ctx, s.audit, noNumber(), options.Find().SetLimit(limit).
 		SetSort(bson.D{{Key: fieldCreated, Value: 1}, {Key: fieldID, Value: 1}}))
