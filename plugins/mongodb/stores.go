@@ -14,7 +14,9 @@ import (
 type StoreConfig struct {
 	Config
 	AuditCollection string `json:"auditCollection,omitempty" default:"flamingockAuditLog" pattern:"^[A-Za-z_][A-Za-z0-9_.-]*$"`
-	LockCollection  string `json:"lockCollection,omitempty" default:"flamingockLock" pattern:"^[A-Za-z_][A-Za-z0-9_.-]*$"`
+	// NoTransactions is for services that look like a replica set and are none.
+	NoTransactions bool   `json:"noTransactions,omitempty" desc:"append as on a server without transactions"`
+	LockCollection string `json:"lockCollection,omitempty" default:"flamingockLock" pattern:"^[A-Za-z_][A-Za-z0-9_.-]*$"`
 }
 
 func openStore(ctx context.Context, cfg store.Config[StoreConfig]) (store.Store, error) {
@@ -32,6 +34,7 @@ func openStore(ctx context.Context, cfg store.Config[StoreConfig]) (store.Store,
 	}
 	s, err := mongostore.Open(ctx, client.Database(database), mongostore.Options{
 		AuditCollection: cfg.Values.AuditCollection, LockCollection: cfg.Values.LockCollection, Place: place, Disconnect: true,
+		NoTransactions: cfg.Values.NoTransactions,
 	})
 	if err != nil {
 		_ = client.Disconnect(context.WithoutCancel(ctx)) // the first error says more

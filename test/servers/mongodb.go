@@ -66,6 +66,8 @@ func mongoDB(kind Kind, variable, replicaSet string) (recipe, error) {
 				// The data is new and thrown away: what keeps the server small,
 				// and leaves its promises as they are.
 				"--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false",
+				// So that a test can hold a command at the server, with failCommand.
+				"--setParameter", "enableTestCommands=1",
 			}
 			if replicaSet == "" {
 				return append(argv, "--auth")

@@ -51,6 +51,21 @@ func Standalone(t testing.TB) (uri, database string) {
 	return create(t, standaloneVariable)
 }
 
+// Connect returns a client that is disconnected at the end of the test.
+func Connect(t testing.TB, uri string) *mongo.Client {
+	t.Helper()
+	client, err := mongo.Connect(options.Client().ApplyURI(uri))
+	if err != nil {
+		t.Fatal(err) // no URI in it: it is the driver's word for a wrong option
+	}
+	t.Cleanup(func() {
+		if err := client.Disconnect(context.WithoutCancel(t.Context())); err != nil && !errors.Is(err, mongo.ErrClientDisconnected) {
+			t.Errorf("disconnect: %v", err)
+		}
+	})
+	return client
+}
+
 func create(t testing.TB, variable string) (uri, database string) {
 	t.Helper()
 

@@ -31,17 +31,17 @@ func each(t *testing.T, f func(t *testing.T, d database)) {
 	t.Helper()
 	for _, c := range []struct {
 		name   string
-		server mongotest.Server
+		server func(testing.TB) (string, string)
 		plain  bool
 	}{
-		{"replica set", mongotest.ReplicaSet, false},
-		{"without transactions", mongotest.ReplicaSet, true},
+		{"replica set", mongotest.Database, false},
+		{"without transactions", mongotest.Database, true},
 		{"standalone", mongotest.Standalone, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			d := database{options: mongostore.Options{NoTransactions: c.plain}}
-			d.uri, d.name = mongotest.Database(t, c.server)
+			d.uri, d.name = c.server(t)
 			f(t, d)
 		})
 	}
@@ -132,7 +132,7 @@ func TestTenOpenAtOnce(t *testing.T) {
 func TestCloseLeavesTheClient(t *testing.T) {
 	t.Parallel()
 	d := database{}
-	d.uri, d.name = mongotest.Database(t, mongotest.ReplicaSet)
+	d.uri, d.name = mongotest.Database(t)
 	for _, disconnect := range []bool{false, true} {
 		db := d.connect(t)
 		s, err := mongostore.Open(t.Context(), db, mongostore.Options{Disconnect: disconnect})
@@ -394,9 +394,9 @@ func TestNoSecretInErrors(t *testing.T) {
 }
 
 func BenchmarkAppend(b *testing.B) {
-	for _, server := range []mongotest.Server{mongotest.ReplicaSet, mongotest.Standalone} {
-		b.Run(string(server), func(b *testing.B) {
-			uri, name := mongotest.Database(b, server)
+	for kind, server := range map[string]func(testing.TB) (string, string){"replica set": mongotest.Database, "standalone": mongotest.Standalone} {
+		b.Run(kind, func(b *testing.B) {
+			uri, name := server(b)
 			s, err := mongostore.Open(b.Context(), mongotest.Connect(b, uri).Database(name), mongostore.Options{})
 			if err != nil {
 				b.Fatal(err)
