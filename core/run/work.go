@@ -18,7 +18,9 @@ type progress struct {
 }
 
 // begun tells whether anything of the step may be in place.
-func (p progress) begun() bool { return !p.undone && (p.applied || p.parts > 0 || p.inFlight || p.partly) }
+func (p progress) begun() bool {
+	return !p.undone && (p.applied || p.parts > 0 || p.inFlight || p.partly)
+}
 
 // work builds what a target is asked to do for c. Steps that done says are in
 // place are left out when applying; when rolling back, only steps that may be in

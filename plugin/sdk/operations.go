@@ -188,23 +188,23 @@ const parametersKey = "parameters"
 
 // open finds the operation of a payload and its keys.
 func (t *operationsTemplate) open(p *pluginv1.Payload, field string, step int) (operationPayload, []Diagnostic) {
-	wrong := func(path, code, fix, format string, args ...any) (operationPayload, []Diagnostic) {
-		return operationPayload{}, []Diagnostic{{
+	wrong := func(path, code, fix, format string, args ...any) []Diagnostic {
+		return []Diagnostic{{
 			Field: field, Step: step, Path: path, Code: code, Summary: fmt.Sprintf(format, args...), Fix: fix,
 		}}
 	}
 	var o Object
 	if err := json.Unmarshal(p.GetJson(), &o); err != nil {
-		return wrong("", "wrong-type", "write a mapping with the key `type`", "%v", err)
+		return operationPayload{}, wrong("", "wrong-type", "write a mapping with the key `type`", "%v", err)
 	}
 	kind, _ := o.Get("type")
 	name, _ := kind.(string)
 	if name == "" {
-		return wrong("", "missing-field", "add `type:`, one of "+t.names(), "field \"type\" is missing")
+		return operationPayload{}, wrong("", "missing-field", "add `type:`, one of "+t.names(), "field \"type\" is missing")
 	}
 	op, ok := t.byName[name]
 	if !ok {
-		return wrong("/type", "unknown-operation", "use one of "+t.names(), "template %q has no operation %q", t.spec.Name, name)
+		return operationPayload{}, wrong("/type", "unknown-operation", "use one of "+t.names(), "template %q has no operation %q", t.spec.Name, name)
 	}
 	out := operationPayload{operation: op, nested: map[string]bool{}}
 	var keys Object
@@ -214,7 +214,7 @@ func (t *operationsTemplate) open(p *pluginv1.Payload, field string, step int) (
 		case key == parametersKey && t.spec.Parameters && isObject:
 			for key, value := range parameters.All() {
 				if _, twice := o.Get(key); twice {
-					return wrong("/"+parametersKey+"/"+key, "duplicate-field", "remove one", "field %q is there twice", key)
+					return operationPayload{}, wrong("/"+parametersKey+"/"+key, "duplicate-field", "remove one", "field %q is there twice", key)
 				}
 				keys.Set(key, value)
 				out.nested[key] = true
@@ -225,7 +225,7 @@ func (t *operationsTemplate) open(p *pluginv1.Payload, field string, step int) (
 	}
 	own, err := json.Marshal(keys)
 	if err != nil {
-		return wrong("", "invalid-json", "", "%v", err)
+		return operationPayload{}, wrong("", "invalid-json", "", "%v", err)
 	}
 	out.own = own
 	return out, nil

@@ -422,7 +422,7 @@ func upsertID(p *Update, changeID string, step int) (value, id any) {
 		return value, nil
 	}
 	if id, ok := lookup(p.Filter.D, "_id"); ok {
-		if d := document(id); d == nil || len(d) == 0 || d[0].Key == "" || d[0].Key[0] != '$' {
+		if d := document(id); len(d) == 0 || d[0].Key == "" || d[0].Key[0] != '$' {
 			return value, id
 		}
 		return value, nil

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 
@@ -24,6 +26,13 @@ import (
 	"github.com/flamingock/flamingock-go/plugins/mongodb/mongotest"
 )
 
+func TestMain(m *testing.M) {
+	if err := os.Setenv("FLAMINGOCK_TEST_PASSWORD", "pencil-case"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
 // world is a database with a project.
 type world struct {
 	t     *testing.T
@@ -31,7 +40,27 @@ type world struct {
 	uri   string
 	root  string
 	files fstest.MapFS
-	warns strings.Builder
+	warns syncBuffer
+}
+
+// syncBuffer gathers what goroutines log.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+// Write implements io.Writer.
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+// String returns all of it.
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 func newWorld(t *testing.T, database func(testing.TB) (string, string)) *world {
@@ -284,10 +313,13 @@ func operations() []operation {
 }
 
 func TestOperations(t *testing.T) {
-	t.Setenv("FLAMINGOCK_TEST_PASSWORD", "pencil-case")
+	t.Parallel()
 	for kind, database := range map[string]func(testing.TB) (string, string){"replica set": mongotest.Database, "standalone": mongotest.Standalone} {
 		for _, o := range operations() {
-			t.Run(kind+"/"+o.name, func(t *testing.T) { o.check(t, newWorld(t, database)) })
+			t.Run(kind+"/"+o.name, func(t *testing.T) {
+				t.Parallel()
+				o.check(t, newWorld(t, database))
+			})
 		}
 	}
 }
