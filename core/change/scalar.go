@@ -1,6 +1,7 @@
 package change
 
 import (
+	"cmp"
 	"math"
 	"math/big"
 	"regexp"
@@ -217,7 +218,34 @@ func real(s string) value {
 	if err != nil { // out of range; underflow is no error and gives 0
 		return value{floatKind, ""}
 	}
-	return float(f)
+	v := float(f)
+	if exact, ok := allDigits(s); ok && v.text != "" {
+		written, wok := new(big.Rat).SetString(exact)
+		kept, kok := new(big.Rat).SetString(v.text)
+		if wok && kok && written.Cmp(kept) != 0 {
+			// A float would lose digits that some targets keep.
+			return value{floatKind, exact}
+		}
+	}
+	return v
+}
+
+// allDigits writes a decimal fraction in one way with every digit that it has; ok
+// is false where it has an exponent.
+func allDigits(s string) (text string, ok bool) {
+	s, negative := strings.CutPrefix(strings.TrimPrefix(s, "+"), "-")
+	whole, fraction, _ := strings.Cut(s, ".")
+	whole, fraction = strings.TrimLeft(whole, "0"), strings.TrimRight(fraction, "0")
+	for _, c := range whole + fraction {
+		if c < '0' || c > '9' {
+			return "", false
+		}
+	}
+	text = cmp.Or(whole, "0") + "." + cmp.Or(fraction, "0")
+	if negative {
+		text = "-" + text
+	}
+	return text, true
 }
 
 // float writes f so that it stays a float: with a point or an exponent. Some
