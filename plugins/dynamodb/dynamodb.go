@@ -1,0 +1,43 @@
+// Package dynamodb is the plugin for Amazon DynamoDB: target system, audit store,
+// and the template `dynamodb` with an operation for each thing that an
+// application's owner does to its tables and items.
+//
+// Changes that only write items are one transaction, together with the marker that
+// proves it and a check of the fencing token. All others are done step by step
+// between durable checkpoints; each step can tell by looking whether it is in place.
+package dynamodb
+
+import (
+	"github.com/flamingock/flamingock-go/plugin/sdk"
+)
+
+// Version is the plugin's version.
+const Version = "0.1.0"
+
+// New returns the plugin.
+func New() *sdk.Plugin {
+	return &sdk.Plugin{
+		Name: "dynamodb", Version: Version, Summary: "Amazon DynamoDB",
+		Drivers: []sdk.Driver{
+			sdk.NewDriver(sdk.DriverSpec[Config, *Conn]{
+				Type: "dynamodb", Summary: "the DynamoDB tables of an account and region",
+				Open: open, Health: health, Transactor: transactor{},
+			}),
+		},
+		Templates: []sdk.Template{template()},
+	}
+}
+
+func template() sdk.Template {
+	return sdk.NewOperationsTemplate(
+		sdk.OperationsSpec{
+			Name: "dynamodb", Summary: "changes tables, indexes and items",
+			Drivers: []string{"dynamodb"}, Parameters: true,
+		},
+		createTable(), deleteTable(), updateTable(),
+		createGlobalSecondaryIndex(), deleteGlobalSecondaryIndex(), updateGlobalSecondaryIndex(),
+		updateTimeToLive(), updateStream(), updatePointInTimeRecovery(), tagResource(), untagResource(),
+		putItems(), seedFromFile(), updateItems(), deleteItems(), transactWrite(), backfill(), executeStatement(),
+		assertTable(), assertItem(),
+	)
+}
