@@ -1,0 +1,527 @@
+package dynamodb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/flamingock/flamingock-go/plugin/sdk"
+)
+
+// TransactWrite is the payload of transactWrite.
+type TransactWrite struct {
+	Items []TransactItem `json:"items"`
+}
+
+// TransactItem is one write; exactly one field is given.
+type TransactItem struct {
+	Put            *TransactPut    `json:"put,omitempty"`
+	Update         *TransactUpdate `json:"update,omitempty"`
+	Delete         *TransactKey    `json:"delete,omitempty"`
+	ConditionCheck *TransactKey    `json:"conditionCheck,omitempty"`
+}
+
+// TransactPut puts an item.
+type TransactPut struct {
+	Table string `json:"table"`
+	Item  Item   `json:"item"`
+	Expression
+}
+
+// TransactUpdate changes an item.
+type TransactUpdate struct {
+	Table            string `json:"table"`
+	Key              Item   `json:"key"`
+	UpdateExpression string `json:"updateExpression"`
+	Expression
+}
+
+// TransactKey names an item to be deleted or looked at.
+type TransactKey struct {
+	Table string `json:"table"`
+	Key   Item   `json:"key"`
+	Expression
+}
+
+// value returns the write; ok is false where not exactly one field is given.
+func (i *TransactItem) value(c *Conn) (w types.TransactWriteItem, ok bool) {
+	n := 0
+	if p := i.Put; p != nil {
+		n++
+		w.Put = &types.Put{
+			TableName: c.table(p.Table), Item: p.Item, ConditionExpression: p.condition(), ExpressionAttributeNames: p.Names, ExpressionAttributeValues: p.Values,
+		}
+	}
+	if p := i.Update; p != nil {
+		n++
+		w.Update = &types.Update{
+			TableName: c.table(p.Table), Key: p.Key, UpdateExpression: &p.UpdateExpression, ConditionExpression: p.condition(),
+			ExpressionAttributeNames: p.Names, ExpressionAttributeValues: p.Values,
+		}
+	}
+	if p := i.Delete; p != nil {
+		n++
+		w.Delete = &types.Delete{
+			TableName: c.table(p.Table), Key: p.Key, ConditionExpression: p.condition(), ExpressionAttributeNames: p.Names, ExpressionAttributeValues: p.Values,
+		}
+	}
+	if p := i.ConditionCheck; p != nil {
+		n++
+		w.ConditionCheck = &types.ConditionCheck{
+			TableName: c.table(p.Table), Key: p.Key, ConditionExpression: p.condition(), ExpressionAttributeNames: p.Names, ExpressionAttributeValues: p.Values,
+		}
+	}
+	return w, n == 1
+}
+
+// place returns the table and the key of the item that i writes.
+func (i *TransactItem) place(ctx context.Context, c *Conn) (*string, attributes, error) {
+	switch {
+	case i.Put != nil:
+		table := c.table(i.Put.Table)
+		k, err := c.key(ctx, table)
+		if err != nil {
+			return nil, nil, err
+		}
+		key, err := keyFrom(k, i.Put.Item)
+		return table, key, err
+	case i.Update != nil:
+		return c.table(i.Update.Table), attributes(i.Update.Key), nil
+	case i.Delete != nil:
+		return c.table(i.Delete.Table), attributes(i.Delete.Key), nil
+	}
+	return nil, nil, nil
+}
+
+// placed is what was there, of each table.
+type placed struct {
+	Table string `json:"table"`
+	images
+}
+
+func transactWrite() sdk.Operation[*Conn] {
+	type step = *sdk.Step[sdk.None, TransactWrite]
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, TransactWrite]{
+		Type: "transactWrite", Summary: "does several writes, all of them or none",
+		Check: func(c *sdk.Check[sdk.None, TransactWrite]) {
+			for _, s := range c.Steps {
+				for i := range s.Apply.Items {
+					if _, ok := s.Apply.Items[i].value(&Conn{}); !ok {
+						c.Report(sdk.Diagnostic{
+							Field: sdk.FieldApply, Step: s.Index, Path: fmt.Sprintf("/items/%d", i), Code: "which-write",
+							Summary: "a write is exactly one of put, update, delete and conditionCheck",
+						})
+					}
+				}
+				if n := len(s.Apply.Items); n > transactItems-2 {
+					c.Report(sdk.Diagnostic{
+						Field: sdk.FieldApply, Step: s.Index, Path: "/items", Code: "too-many",
+						Summary: fmt.Sprintf("%d writes; a transaction has %d at most, and two of them are the change's own", n, transactItems), Fix: "split the change",
+					})
+				}
+			}
+		},
+		Preview: func(_ context.Context, _ *Conn, s step) (sdk.Preview, error) {
+			return sdk.Preview{Lines: []string{fmt.Sprintf("%d writes in one transaction", len(s.Payload.Items))}}, nil
+		},
+		Capture: func(ctx context.Context, c *Conn, s step) ([]byte, error) {
+			var out []placed
+			for i := range s.Payload.Items {
+				table, key, err := s.Payload.Items[i].place(ctx, c)
+				if err != nil {
+					return nil, err
+				}
+				if table == nil {
+					continue
+				}
+				there, err := c.get(ctx, table, []attributes{key})
+				if err != nil {
+					return nil, err
+				}
+				image, err := imagesOf([]attributes{key}, there)
+				if err != nil {
+					return nil, err
+				}
+				out = append(out, placed{*table, image})
+			}
+			return keep(out)
+		},
+		Apply: func(ctx context.Context, c *Conn, s step) error {
+			var all []types.TransactWriteItem
+			for i := range s.Payload.Items {
+				w, _ := s.Payload.Items[i].value(c)
+				all = append(all, w)
+			}
+			if c.tx != nil {
+				for _, w := range all {
+					if err := c.tx.add(w); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			err := c.commit(ctx, all)
+			var cancelled *types.TransactionCanceledException
+			if errors.As(err, &cancelled) {
+				for i, r := range cancelled.CancellationReasons {
+					if code := aws.ToString(r.Code); code != "" && code != "None" {
+						return &sdk.Error{
+							Code: sdk.Conflict, Part: -1, Clean: true, Path: fmt.Sprintf("/items/%d", i),
+							Message: fmt.Sprintf("write %d: %s", i+1, refusedText(code, aws.ToString(r.Message))), TargetCode: code, Err: err,
+						}
+					}
+				}
+			}
+			return err
+		},
+		Inverse: func(ctx context.Context, c *Conn, _ step, state []byte) error {
+			before, err := kept[[]placed](state)
+			if err != nil {
+				return err
+			}
+			for _, p := range before {
+				image, err := keep(p.images)
+				if err != nil {
+					return err
+				}
+				if err := c.restore(ctx, &p.Table, image); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+}
+
+// Backfill is the payload of backfill.
+type Backfill struct {
+	Table            string `json:"table"`
+	FilterExpression string `json:"filterExpression,omitempty" desc:"which items to look at; let it leave out what is done"`
+	UpdateExpression string `json:"updateExpression"`
+	Expression
+	Segments       int32        `json:"segments,omitempty" default:"4" minimum:"1" maximum:"64" desc:"how many parts of the table are read side by side"`
+	MaxWriteUnits  int          `json:"maxWriteUnitsPerSecond,omitempty" minimum:"1"`
+	ReadPageItems  int32        `json:"pageSize,omitempty" minimum:"1" maximum:"1000" desc:"how many items one read looks at"`
+	ThrottleReader sdk.Duration `json:"throttle,omitempty" desc:"how long each part rests between reads"`
+}
+
+const defaultSegments = 4
+
+// scan reads a part of the table, page by page.
+func (p *Backfill) scan(ctx context.Context, c *Conn, segment, total int32, page func(items []map[string]types.AttributeValue) error) error {
+	in := &dynamodb.ScanInput{
+		TableName: c.table(p.Table), ConsistentRead: aws.Bool(true), Segment: &segment, TotalSegments: &total,
+		ExpressionAttributeNames: p.used(p.FilterExpression, p.Names), ExpressionAttributeValues: p.usedValues(p.FilterExpression),
+	}
+	if p.FilterExpression != "" {
+		in.FilterExpression = &p.FilterExpression
+	}
+	if p.ReadPageItems > 0 {
+		in.Limit = &p.ReadPageItems
+	}
+	for {
+		r, err := c.client.Scan(ctx, in)
+		if err != nil {
+			return failure("read table "+*in.TableName, err)
+		}
+		if err := page(r.Items); err != nil {
+			return err
+		}
+		if in.ExclusiveStartKey = r.LastEvaluatedKey; len(in.ExclusiveStartKey) == 0 {
+			return nil
+		}
+		if err := pause(ctx, p.ThrottleReader.Std()); err != nil {
+			return failure("read table "+*in.TableName, err)
+		}
+	}
+}
+
+// used leaves the names that an expression has: the service refuses others.
+func (p *Backfill) used(expression string, names map[string]string) map[string]string {
+	out := map[string]string{}
+	for name, attribute := range names {
+		if mentions(expression, name) {
+			out[name] = attribute
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+func (p *Backfill) usedValues(expression string) map[string]types.AttributeValue {
+	out := map[string]types.AttributeValue{}
+	for name, v := range p.Values {
+		if mentions(expression, name) {
+			out[name] = v
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// mentions tells whether a name stands in an expression, and not only as the
+// beginning of another one.
+func mentions(expression, name string) bool {
+	for i := 0; i+len(name) <= len(expression); i++ {
+		if expression[i:i+len(name)] != name {
+			continue
+		}
+		if end := i + len(name); end == len(expression) || !wordByte(expression[end]) {
+			return true
+		}
+	}
+	return false
+}
+
+func wordByte(b byte) bool {
+	return b == '_' || b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z'
+}
+
+// budget lets so many writes through a second.
+type budget struct{ ticks *time.Ticker }
+
+func newBudget(units int) *budget {
+	if units <= 0 {
+		return &budget{}
+	}
+	return &budget{time.NewTicker(time.Second / time.Duration(units))}
+}
+
+func (b *budget) take(ctx context.Context) error {
+	if b.ticks == nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-b.ticks.C:
+		return nil
+	}
+}
+
+func (b *budget) stop() {
+	if b.ticks != nil {
+		b.ticks.Stop()
+	}
+}
+
+func backfill() sdk.Operation[*Conn] {
+	type step = *sdk.Step[sdk.None, Backfill]
+	segments := func(s step) int32 {
+		if s.Payload.Segments > 0 {
+			return s.Payload.Segments
+		}
+		return defaultSegments
+	}
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, Backfill]{
+		Type: "backfill", Summary: "changes every item that matches, reading parts of the table side by side",
+		NotTransactional: "it changes items one by one",
+		Check: func(c *sdk.Check[sdk.None, Backfill]) {
+			for _, s := range c.Steps {
+				if s.Apply.ConditionExpression == "" && !repeatable(s.Apply.UpdateExpression) {
+					c.Report(sdk.Diagnostic{
+						Severity: sdk.SeverityWarning, Field: sdk.FieldApply, Step: s.Index, Path: "/updateExpression", Code: "not-repeatable",
+						Summary: "an interrupted backfill begins anew, and would change items twice", Fix: "add a conditionExpression that leaves out items that are done",
+					})
+					c.NotProbed()
+				}
+			}
+		},
+		Preview: func(ctx context.Context, c *Conn, s step) (sdk.Preview, error) {
+			p := &s.Payload
+			out := sdk.Preview{Lines: []string{fmt.Sprintf("backfill table %s where %s: %s", *c.table(p.Table), or(p.FilterExpression, "everything"), p.UpdateExpression)}}
+			t, err := c.describe(ctx, c.table(p.Table))
+			if t != nil {
+				out.Notes = append(out.Notes, fmt.Sprintf("about %d items, %d bytes, are read", aws.ToInt64(t.ItemCount), aws.ToInt64(t.TableSizeBytes)))
+			}
+			return out, err
+		},
+		Probe: func(_ context.Context, _ *Conn, s step) (sdk.Evidence, error) {
+			if s.Payload.ConditionExpression == "" && !repeatable(s.Payload.UpdateExpression) {
+				return sdk.Evidence{Detail: "the update cannot be done twice"}, nil
+			}
+			// To look for what is left means to read the whole table.
+			return sdk.Evidence{Kind: sdk.Partly, Detail: "going on does no harm"}, nil
+		},
+		Apply: func(ctx context.Context, c *Conn, s step) error {
+			p := &s.Payload
+			table := c.table(p.Table)
+			k, err := c.key(ctx, table)
+			if err != nil {
+				return err
+			}
+			limit := newBudget(p.MaxWriteUnits)
+			defer limit.stop()
+			ctx, cancel := context.WithCancelCause(ctx)
+			defer cancel(nil)
+			var done atomic.Int64
+			var all sync.WaitGroup
+			errs := make([]error, segments(s))
+			for i := range errs {
+				all.Go(func() {
+					errs[i] = p.scan(ctx, c, int32(i), int32(len(errs)), func(items []map[string]types.AttributeValue) error {
+						for _, item := range items {
+							if err := limit.take(ctx); err != nil {
+								return failure("backfill table "+*table, err)
+							}
+							key, err := keyFrom(k, item)
+							if err != nil {
+								return err
+							}
+							both := p.UpdateExpression + " " + p.ConditionExpression
+							_, err = c.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+								TableName: table, Key: key, UpdateExpression: &p.UpdateExpression, ConditionExpression: p.condition(),
+								ExpressionAttributeNames: p.used(both, p.Names), ExpressionAttributeValues: p.usedValues(both),
+							})
+							if err != nil && !isCode(err, "ConditionalCheckFailedException") {
+								return failure(fmt.Sprintf("backfill table %s after %d items", *table, done.Load()), err)
+							}
+							done.Add(1)
+						}
+						return nil
+					})
+					if errs[i] != nil {
+						cancel(errs[i])
+					}
+				})
+			}
+			finished := make(chan struct{})
+			go func() { all.Wait(); close(finished) }()
+			tick := time.NewTicker(time.Second)
+			defer tick.Stop()
+			for {
+				select {
+				case <-finished:
+					for _, err := range errs {
+						if err != nil && !errors.Is(err, context.Canceled) {
+							return err
+						}
+					}
+					return errors.Join(errs...)
+				case <-tick.C:
+					s.Progress(done.Load(), 0, "items")
+				}
+			}
+		},
+	})
+}
+
+// Statement is the payload of executeStatement.
+type Statement struct {
+	Statement  string `json:"statement" desc:"PartiQL, with ? for parameters"`
+	Parameters []any  `json:"parameters,omitempty"`
+}
+
+func executeStatement() sdk.Operation[*Conn] {
+	type step = *sdk.Step[sdk.None, Statement]
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, Statement]{
+		Type: "executeStatement", Summary: "runs a statement of PartiQL", NotTransactional: "what a statement does is not known beforehand",
+		Preview: func(_ context.Context, _ *Conn, s step) (sdk.Preview, error) {
+			return sdk.Preview{Lines: []string{s.Payload.Statement}}, nil
+		},
+		Apply: func(ctx context.Context, c *Conn, s step) error {
+			in := &dynamodb.ExecuteStatementInput{Statement: &s.Payload.Statement}
+			for i, v := range s.Payload.Parameters {
+				value, err := fromPlain(v)
+				if err != nil {
+					return sdk.Errorf(sdk.Invalid, "parameter %d: %w", i+1, err)
+				}
+				in.Parameters = append(in.Parameters, value)
+			}
+			_, err := c.client.ExecuteStatement(ctx, in)
+			return cleanly(failure("run the statement", err))
+		},
+	})
+}
+
+// AssertTable is the payload of assertTable.
+type AssertTable struct {
+	Table       string `json:"table"`
+	Exists      *bool  `json:"exists,omitempty" default:"true"`
+	IndexExists string `json:"indexExists,omitempty"`
+}
+
+// AssertItem is the payload of assertItem.
+type AssertItem struct {
+	Table  string `json:"table"`
+	Key    Item   `json:"key"`
+	Exists *bool  `json:"exists,omitempty" default:"true"`
+	Equals Item   `json:"equals,omitempty" desc:"attributes that the item has"`
+}
+
+func assertTable() sdk.Operation[*Conn] {
+	return asserting("assertTable", "fails unless a table is as it says", func(ctx context.Context, c *Conn, p AssertTable) (string, error) {
+		name := c.table(p.Table)
+		t, err := c.describe(ctx, name)
+		wanted := p.Exists == nil || *p.Exists
+		switch {
+		case err != nil:
+			return "", err
+		case t == nil && wanted:
+			return "table " + *name + " is not there", nil
+		case t != nil && !wanted:
+			return "table " + *name + " is there", nil
+		case t != nil && p.IndexExists != "" && globalIndex(t, p.IndexExists) == nil:
+			return fmt.Sprintf("table %s has no index %s", *name, p.IndexExists), nil
+		}
+		return "", nil
+	})
+}
+
+func assertItem() sdk.Operation[*Conn] {
+	return asserting("assertItem", "fails unless an item is as it says", func(ctx context.Context, c *Conn, p AssertItem) (string, error) {
+		there, err := c.get(ctx, c.table(p.Table), []attributes{attributes(p.Key)})
+		wanted := p.Exists == nil || *p.Exists
+		switch {
+		case err != nil:
+			return "", err
+		case there[0] == nil && wanted:
+			return "the item " + text(p.Key) + " is not there", nil
+		case there[0] != nil && !wanted:
+			return "the item " + text(p.Key) + " is there", nil
+		}
+		for name, v := range p.Equals {
+			if got, ok := there[0][name]; !ok || !same(attributes{name: v}, attributes{name: got}) {
+				return fmt.Sprintf("the item %s has another %q", text(p.Key), name), nil
+			}
+		}
+		return "", nil
+	})
+}
+
+func asserting[P any](kind, summary string, broken func(context.Context, *Conn, P) (string, error)) sdk.Operation[*Conn] {
+	type step = *sdk.Step[sdk.None, P]
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, P]{
+		Type: kind, Summary: summary,
+		Preview: func(ctx context.Context, c *Conn, s step) (sdk.Preview, error) {
+			p := sdk.Preview{Lines: []string{summary}}
+			why, err := broken(ctx, c, s.Payload)
+			if why != "" {
+				p.Notes = append(p.Notes, "now it would fail: "+why)
+			}
+			return p, err
+		},
+		Probe: func(context.Context, *Conn, step) (sdk.Evidence, error) {
+			return sdk.Evidence{Kind: sdk.NotApplied, Detail: "looking changes nothing"}, nil
+		},
+		Apply: func(ctx context.Context, c *Conn, s step) error {
+			why, err := broken(ctx, c, s.Payload)
+			if err == nil && why != "" {
+				err = &sdk.Error{Code: sdk.Conflict, Part: -1, Clean: true, Message: "the assertion does not hold: " + why}
+			}
+			return err
+		},
+		Inverse: func(context.Context, *Conn, step, []byte) error { return nil },
+	})
+}
