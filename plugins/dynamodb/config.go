@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/flamingock/flamingock-go/plugin/sdk"
 )
@@ -108,6 +109,7 @@ func (c *Config) client(ctx context.Context) (*dynamodb.Client, aws.Config, erro
 		}))
 	}
 	return dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) {
+		o.Logger = logging.Nop{} // it writes to standard error past the host
 		if c.Endpoint != "" {
 			o.BaseEndpoint = aws.String(c.Endpoint)
 		}

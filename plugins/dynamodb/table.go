@@ -293,7 +293,7 @@ func both(v any, err error) ([]byte, error) {
 
 func createTable() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, CreateTable]
-	return sdk.NewOperation(sdk.OperationSpec[*Conn, CreateTable]{
+	return newOperation(sdk.OperationSpec[*Conn, CreateTable]{
 		Type: "createTable", Summary: "makes a table and waits until it is active; one that is there must be the same", NotTransactional: schema,
 		Check: func(c *sdk.Check[sdk.None, CreateTable]) {
 			for _, s := range c.Steps {
@@ -456,7 +456,7 @@ type DeleteTable struct {
 
 func deleteTable() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, DeleteTable]
-	return sdk.NewOperation(sdk.OperationSpec[*Conn, DeleteTable]{
+	return newOperation(sdk.OperationSpec[*Conn, DeleteTable]{
 		Type: "deleteTable", Summary: "deletes a table, after a backup where that is asked for", NotTransactional: schema,
 		Check: func(c *sdk.Check[sdk.None, DeleteTable]) {
 			for _, s := range c.Steps {
@@ -649,7 +649,7 @@ func updateTable() sdk.Operation[*Conn] {
 		}
 		return settingsOf(t), nil
 	}
-	return sdk.NewOperation(sdk.OperationSpec[*Conn, UpdateTable]{
+	return newOperation(sdk.OperationSpec[*Conn, UpdateTable]{
 		Type: "updateTable", Summary: "changes capacity, table class or deletion protection", NotTransactional: schema,
 		Check: func(c *sdk.Check[sdk.None, UpdateTable]) {
 			for _, s := range c.Steps {

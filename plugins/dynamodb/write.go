@@ -108,7 +108,7 @@ type placed struct {
 
 func transactWrite() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, TransactWrite]
-	return sdk.NewOperation(sdk.OperationSpec[*Conn, TransactWrite]{
+	return newOperation(sdk.OperationSpec[*Conn, TransactWrite]{
 		Type: "transactWrite", Summary: "does several writes, all of them or none",
 		Check: func(c *sdk.Check[sdk.None, TransactWrite]) {
 			for _, s := range c.Steps {
@@ -324,7 +324,7 @@ func backfill() sdk.Operation[*Conn] {
 		}
 		return defaultSegments
 	}
-	return sdk.NewOperation(sdk.OperationSpec[*Conn, Backfill]{
+	return newOperation(sdk.OperationSpec[*Conn, Backfill]{
 		Type: "backfill", Summary: "changes every item that matches, reading parts of the table side by side",
 		NotTransactional: "it changes items one by one",
 		Check: func(c *sdk.Check[sdk.None, Backfill]) {
@@ -419,20 +419,20 @@ func backfill() sdk.Operation[*Conn] {
 
 // Statement is the payload of executeStatement.
 type Statement struct {
-	Statement  string `json:"statement" desc:"PartiQL, with ? for parameters"`
-	Parameters []any  `json:"parameters,omitempty"`
+	Statement string `json:"statement" desc:"PartiQL, with ? for parameters"`
+	Values    []any  `json:"values,omitempty" desc:"of the parameters, in order"`
 }
 
 func executeStatement() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, Statement]
-	return sdk.NewOperation(sdk.OperationSpec[*Conn, Statement]{
+	return newOperation(sdk.OperationSpec[*Conn, Statement]{
 		Type: "executeStatement", Summary: "runs a statement of PartiQL", NotTransactional: "what a statement does is not known beforehand",
 		Preview: func(_ context.Context, _ *Conn, s step) (sdk.Preview, error) {
 			return sdk.Preview{Lines: []string{s.Payload.Statement}}, nil
 		},
 		Apply: func(ctx context.Context, c *Conn, s step) error {
 			in := &dynamodb.ExecuteStatementInput{Statement: &s.Payload.Statement}
-			for i, v := range s.Payload.Parameters {
+			for i, v := range s.Payload.Values {
 				value, err := fromPlain(v)
 				if err != nil {
 					return sdk.Errorf(sdk.Invalid, "parameter %d: %w", i+1, err)
@@ -502,7 +502,7 @@ func assertItem() sdk.Operation[*Conn] {
 
 func asserting[P any](kind, summary string, broken func(context.Context, *Conn, P) (string, error)) sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, P]
-	return sdk.NewOperation(sdk.OperationSpec[*Conn, P]{
+	return newOperation(sdk.OperationSpec[*Conn, P]{
 		Type: kind, Summary: summary,
 		Preview: func(ctx context.Context, c *Conn, s step) (sdk.Preview, error) {
 			p := sdk.Preview{Lines: []string{summary}}

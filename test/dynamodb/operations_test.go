@@ -218,7 +218,7 @@ func operations() []operation {
 			apply:    `{type: backfill, table: users, filterExpression: attribute_not_exists(kind), updateExpression: "SET kind = :k", conditionExpression: attribute_not_exists(kind), values: {":k": user}, segments: 2, maxWriteUnitsPerSecond: 500}`,
 			explicit: `{type: backfill, table: users, filterExpression: "kind = :k", updateExpression: "REMOVE kind", values: {":k": user}}`,
 		},
-		{name: "executeStatement", setup: []string{users, people}, apply: `{type: executeStatement, statement: "UPDATE \"${var:prefix}users\" SET age = ? WHERE pk = ?", parameters: [33, ann]}`, want: []string{`"33"`}, explicit: "{type: deleteItems, table: users, keys: [{pk: ann}]}"},
+		{name: "executeStatement", setup: []string{users, people}, apply: `{type: executeStatement, statement: "UPDATE \"${var:prefix}users\" SET age = ? WHERE pk = ?", values: [33, ann]}`, want: []string{`"33"`}, explicit: "{type: deleteItems, table: users, keys: [{pk: ann}]}"},
 		{name: "assertTable", setup: []string{indexed}, apply: "{type: assertTable, table: users, indexExists: byEmail}", nothing: true, once: true},
 		{name: "assertItem", setup: []string{users, people}, apply: "{type: assertItem, table: users, key: {pk: ann}, equals: {age: 30}}", nothing: true, once: true},
 	}
