@@ -28,7 +28,7 @@ type built struct {
 var binaries = sync.OnceValue(build)
 
 // plugins are those that the command finds.
-var plugins = []string{"sql", "mongodb"}
+var plugins = []string{"sql", "mongodb", "dynamodb"}
 
 // build makes the command and the plugins, as `make build` does.
 func build() built {
