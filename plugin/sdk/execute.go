@@ -236,9 +236,7 @@ func (c *conversation) begin(seq uint32, after time.Duration) (stop func()) {
 	if after == 0 && begun() != nil {
 		return func() {} // receive learns why
 	}
-	quit, gone := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(gone)
+	return during(func(quit <-chan struct{}) {
 		if after > 0 {
 			timer := time.NewTimer(after)
 			defer timer.Stop()
@@ -253,25 +251,39 @@ func (c *conversation) begin(seq uint32, after time.Duration) (stop func()) {
 				}
 			}
 		}
-		ticker := time.NewTicker(heartbeatInterval)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-quit:
-				return
-			case <-c.stream.Context().Done():
-				return
-			case <-ticker.C:
-				beat := &pluginv1.ExecuteResponse_Heartbeat{Heartbeat: &pluginv1.HeartbeatEvent{}}
-				if c.send(seq, &pluginv1.ExecuteResponse{Event: beat}) != nil {
-					return // receive learns why
-				}
-			}
-		}
+		c.beat(seq, quit)
+	})
+}
+
+// during runs f until the function that it returns is called.
+func during(f func(quit <-chan struct{})) (stop func()) {
+	quit, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		f(quit)
 	}()
 	return func() {
 		close(quit)
 		<-gone
+	}
+}
+
+// beat says once a second that the work is alive.
+func (c *conversation) beat(seq uint32, quit <-chan struct{}) {
+	ticker := time.NewTicker(heartbeatInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-quit:
+			return
+		case <-c.stream.Context().Done():
+			return
+		case <-ticker.C:
+			beat := &pluginv1.ExecuteResponse_Heartbeat{Heartbeat: &pluginv1.HeartbeatEvent{}}
+			if c.send(seq, &pluginv1.ExecuteResponse{Event: beat}) != nil {
+				return // receive learns why
+			}
+		}
 	}
 }
 

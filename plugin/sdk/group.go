@@ -85,7 +85,9 @@ func (g *group) settle(ctx context.Context, c *conversation) error {
 	// Whatever made the works end, they are committed and want an end too.
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
 	defer cancel()
+	stop := during(func(quit <-chan struct{}) { c.beat(list[0].start.GetSequence(), quit) })
 	err := g.target.conn.flush(flush)
+	stop()
 	var p *panicError
 	switch {
 	case err == nil:
