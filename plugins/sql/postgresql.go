@@ -281,16 +281,18 @@ func (*postgresql) defers() bool { return true }
 // committed before it (PostgreSQL documentation, "Asynchronous Commit"), and it
 // waits as the server and its standbys are set up to.
 func (p *postgresql) flush(ctx context.Context) error {
-	if p.unflushed == nil {
+	p.mu.Lock()
+	was, scope := p.unflushed, p.flushScope
+	p.unflushed = nil // also where it fails: the next group is another one
+	p.mu.Unlock()
+	if was == nil {
 		return nil
 	}
-	was := p.unflushed
 	err := p.with(ctx, func(c *pgx.Conn) error {
-		p.unflushed = nil
 		if c != was {
 			return errors.New("the connection was lost, and the server may have failed with what it had not written yet")
 		}
-		tag, err := c.Exec(ctx, "UPDATE "+p.settings.fence+" SET token = token WHERE scope = $1", p.flushScope)
+		tag, err := c.Exec(ctx, "UPDATE "+p.settings.fence+" SET token = token WHERE scope = $1", scope)
 		if err == nil && tag.RowsAffected() != 1 {
 			err = errors.New("the row of the fence is not there")
 		}
@@ -424,8 +426,8 @@ func (p *postgresql) transact(ctx context.Context, f sdk.Fence, deferred bool, f
 			switch {
 			case deferred && p.unflushed == nil:
 				p.unflushed, p.flushScope = c, f.Scope
-			case !deferred && p.unflushed == c:
-				p.unflushed = nil
+			case !deferred && p.unflushed == c && !changesSession(tx.list...):
+				p.unflushed = nil // unless a script has said that it need not wait
 			}
 			p.reset(ctx, c, tx.list...)
 			return nil

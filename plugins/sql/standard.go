@@ -30,9 +30,10 @@ type standard struct {
 	changed bool
 	raised  map[string]int64
 	// grouped counts the transactions that wait in an open one for flush, each
-	// behind a savepoint; lost tells that they were rolled back instead.
+	// behind a savepoint; fate is what flush has to say of such that were rolled
+	// back instead, or of which nobody knows.
 	grouped int
-	lost    bool
+	fate    error
 }
 
 // flavour is what differs between the databases behind database/sql.
@@ -68,6 +69,11 @@ type flavour interface {
 func (d *standard) with(ctx context.Context, f func(c *sql.Conn) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.locked(ctx, f)
+}
+
+// locked is with for who has mu already.
+func (d *standard) locked(ctx context.Context, f func(c *sql.Conn) error) error {
 	if d.conn != nil && time.Since(d.used) > idleBeforePing && d.conn.PingContext(ctx) != nil {
 		d.drop() // the server has ended a session that said nothing for long
 	}
@@ -141,8 +147,9 @@ func (d *standard) alone(ctx context.Context, f func(c *sql.Conn) error) error {
 
 // drop gives the connection up; the next use makes a new one.
 func (d *standard) drop() {
-	d.lost = d.lost || d.grouped > 0
-	d.grouped = 0
+	if d.grouped > 0 {
+		d.grouped, d.fate = 0, errLost()
+	}
 	if d.conn != nil {
 		// The connection must not go back to the pool with what is open in it.
 		_ = d.conn.Raw(func(any) error { return driver.ErrBadConn })

@@ -43,8 +43,9 @@ func mentionsDeferral(text string) bool { return strings.Contains(strings.ToLowe
 // transact implements database.
 func (d *standard) transact(ctx context.Context, f sdk.Fence, deferred bool, fn func(ctx context.Context, tx transaction) ([]mark, error)) error {
 	return d.with(ctx, func(c *sql.Conn) error {
-		if d.lost {
-			return errLost() // nothing may come before what has to be done again
+		if d.fate != nil {
+			// Nothing may come before what has to be done again.
+			return &sdk.Error{Code: sdk.Conflict, Message: "the changes before it are not in place", Part: whole, Err: errLost()}
 		}
 		if d.raised[f.Scope] != f.Token {
 			if err := d.commitGroup(ctx, c); err != nil {
@@ -124,23 +125,23 @@ func (d *standard) commitGroup(ctx context.Context, c *sql.Conn) error {
 		return nil
 	}
 	d.grouped = 0
-	err := d.commit(ctx, c)
-	d.lost = err != nil && !errors.Is(err, sdk.ErrUnknownOutcome)
-	return err
+	d.fate = d.commit(ctx, c)
+	return d.fate
 }
 
 // defers implements database.
 func (d *standard) defers() bool { return d.flavour.defers() }
 
-// flush implements database.
+// flush implements database. The group may have ended before, with whatever else
+// used the connection; it must not fail for another reason than that.
 func (d *standard) flush(ctx context.Context) error {
-	err := d.with(ctx, func(c *sql.Conn) error { return d.commitGroup(ctx, c) })
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.lost && err == nil {
-		err = errLost()
+	if d.grouped > 0 {
+		_ = d.locked(ctx, func(c *sql.Conn) error { return d.commitGroup(ctx, c) }) // fate says it
 	}
-	d.lost = false
+	err := d.fate
+	d.fate = nil
 	return err
 }
 
