@@ -60,10 +60,13 @@ func (sqliteFlavour) begin() (string, bool) { return "BEGIN IMMEDIATE", true }
 func (f sqliteFlavour) tables() []string    { return tablesFor(f.settings, "TEXT", "BLOB", "TIMESTAMP") }
 
 // groups implements flavour: a savepoint's end does not check what a commit does.
+// What a script has attached is not looked into.
 func (sqliteFlavour) groups(ctx context.Context, c *sql.Conn) bool {
-	var deferred bool
-	err := c.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE sql LIKE '%defer%')").Scan(&deferred)
-	return err == nil && !deferred
+	var alone bool
+	err := c.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE sql LIKE '%defer%') OR "+
+		"EXISTS (SELECT 1 FROM sqlite_temp_master WHERE sql LIKE '%defer%') OR "+
+		"EXISTS (SELECT 1 FROM pragma_database_list WHERE name NOT IN ('main', 'temp'))").Scan(&alone)
+	return err == nil && !alone
 }
 
 func (f sqliteFlavour) lockFence() string {

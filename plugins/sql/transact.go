@@ -25,7 +25,7 @@ type stdTx struct {
 var errAlone = errors.New("a constraint is checked when the transaction ends")
 
 func (t *stdTx) exec(ctx context.Context, s statement) error {
-	if t.grouped && mentionsDeferral(s.Text) {
+	if t.grouped && (mentionsDeferral(s.Text) || strings.EqualFold(s.Keyword, "ATTACH")) {
 		return errAlone
 	}
 	if _, err := t.c.ExecContext(ctx, s.Text); err != nil {
