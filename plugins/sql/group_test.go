@@ -198,6 +198,27 @@ func TestGroupWithDeferredConstraint(t *testing.T) {
 	}
 }
 
+// What a script attaches may have such a constraint as well.
+func TestGroupWithAnAttachedFile(t *testing.T) {
+	t.Parallel()
+	c, _ := brief(t, time.Second)
+	ctx, path := t.Context(), filepath.Join(t.TempDir(), "b.db")
+	b, err := openSQLite(ctx, SQLiteConfig{Path: path})
+	must(t, err)
+	must(t, b.db.exec(ctx, stmt("CREATE TABLE k (id INTEGER PRIMARY KEY, up INTEGER REFERENCES k (id) DEFERRABLE INITIALLY DEFERRED)")))
+	must(t, b.db.close(ctx))
+	must(t, inGroup(ctx, c, "a", 1, "INSERT INTO t VALUES (1)"))
+	must(t, inGroup(ctx, c, "attach", 1, "ATTACH '"+path+"' AS b"))
+	if err := inGroup(ctx, c, "b", 1, "INSERT INTO k VALUES (1, 77)"); err == nil {
+		t.Error("it did not fail")
+	}
+	must(t, inGroup(ctx, c, "c", 1, "INSERT INTO k VALUES (77, 77)"))
+	must(t, flushed(t, c))
+	if got := markersIn(t, c, 1, "a", "attach", "b", "c"); got != "a attach c" {
+		t.Errorf("markers of %s", got)
+	}
+}
+
 // A script that changes the session does so for itself.
 func TestGroupWithASessionThatChanges(t *testing.T) {
 	t.Parallel()
