@@ -138,6 +138,21 @@ func (t transactor) Markers(ctx context.Context, c conn, f sdk.Fence, ids []stri
 	return t.Transactor.Markers(ctx, c, f, ids)
 }
 
+// forgetful defers transactions, and forgets to commit them.
+type forgetful struct{ memory.Transactor }
+
+func (forgetful) Defers(conn) bool { return true }
+
+func (f forgetful) Transact(ctx context.Context, c conn, w sdk.Transaction, fn func(ctx context.Context, tx conn) (sdk.Captured, error)) error {
+	if w.Deferred {
+		_, err := fn(ctx, c)
+		return err
+	}
+	return f.Transactor.Transact(ctx, c, w, fn)
+}
+
+func (forgetful) Flush(context.Context, conn) error { return nil }
+
 // fault is one way in which a plugin can be broken.
 type fault struct {
 	name string

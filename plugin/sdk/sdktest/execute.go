@@ -25,6 +25,7 @@ func executeRules() []Rule {
 		{"a refused checkpoint ends the work", plain, refusalEndsWork},
 		{"after a failure nothing more is begun", always, failureSkipsTheRest},
 		{"works are done one after another", func(b *Bench) bool { return b.c.Repeatable }, worksInOrder},
+		{"what has ended is committed", func(b *Bench) bool { return b.c.Repeatable && b.c.Transactional }, endedIsCommitted},
 	}
 }
 
@@ -305,7 +306,8 @@ func worksInOrder(ctx context.Context, b *Bench) error {
 		if err != nil {
 			return err
 		}
-		if e.GetSequence() != at {
+		// That one was begun may be told while the ends before it are held back.
+		if e.GetSequence() != at && (e.GetBegun() == nil || e.GetSequence() < at) {
 			return fmt.Errorf("work %d is not over, and the plugin speaks of work %d", at, e.GetSequence())
 		}
 		switch ev := e.GetEvent().(type) {
@@ -318,6 +320,57 @@ func worksInOrder(ctx context.Context, b *Bench) error {
 				return fmt.Errorf("work %d: skipped %t, %s", at, ev.Done.GetSkipped(), failureText(f))
 			}
 			at++
+		}
+	}
+	return k.end()
+}
+
+// endedIsCommitted sends works that follow each other at once, so that a Deferrer
+// may commit them together, and looks with another connection.
+func endedIsCommitted(ctx context.Context, b *Bench) error {
+	const good = 8
+	var works []*pluginv1.Work
+	for range good {
+		works = append(works, b.work())
+	}
+	if b.c.Failing != nil {
+		works = append(works, b.workOf(*b.c.Failing), b.work())
+	}
+	handle, err := b.open(ctx)
+	if err != nil {
+		return err
+	}
+	k, err := b.talk(ctx)
+	if err != nil {
+		return err
+	}
+	defer k.cancel()
+	for i, w := range works {
+		w.ChangeId = fmt.Sprintf("%s-%d", w.GetChangeId(), i)
+		if err := k.start(uint32(i), handle, w, time.Minute); err != nil {
+			return err
+		}
+	}
+	for i := range works {
+		r, err := k.finish(nil)
+		if err != nil {
+			return err
+		}
+		if ok := r.done.GetFailure() == nil && !r.done.GetSkipped(); ok != (i < good) {
+			return fmt.Errorf("work %d of %d that follow each other: skipped %t, %s", i, len(works), r.done.GetSkipped(), failureText(r.done.GetFailure()))
+		}
+	}
+	other, err := b.open(ctx)
+	if err != nil {
+		return err
+	}
+	for i, w := range works {
+		resp, err := b.changes.Markers(ctx, &pluginv1.MarkersRequest{Handle: other, Fence: w.GetFence(), ChangeIds: []string{w.GetChangeId()}})
+		if err != nil || resp.GetFailure() != nil {
+			return fmt.Errorf("markers: %w, %s", err, failureText(resp.GetFailure()))
+		}
+		if there := len(resp.GetMarkers()) > 0; there != (i < good) {
+			return fmt.Errorf("work %d of %d that follow each other has ended, and it is %t that its marker is there", i, len(works), there)
 		}
 	}
 	return k.end()

@@ -159,6 +159,9 @@ func transactionFaults() []fault {
 				return plain.Transact(ctx, c, w, func(ctx context.Context, _ conn) (sdk.Captured, error) { return fn(ctx, c) })
 			}}
 		}, []string{"a failure names its step"}},
+		{"a flush that does nothing", entryTxCase, func(k *kit) {
+			k.tx.Transactor = forgetful{}
+		}, []string{"what has ended is committed"}},
 		{"no marker", entryTxCase, func(k *kit) {
 			k.tx.Transactor = transactor{markers: func(context.Context, conn, sdk.Fence, []string) ([]sdk.Marker, error) { return nil, nil }}
 		}, []string{"a marker is committed with the change"}},
