@@ -18,7 +18,7 @@ const (
 	groupTime = 50 * time.Millisecond
 	// groupMost is how many results are held back.
 	groupMost = 32
-	// flushTime bounds a Flush.
+	// flushTime bounds a Flush once the conversation has to end.
 	flushTime = 10 * time.Second
 )
 
@@ -82,9 +82,17 @@ func (g *group) settle(ctx context.Context, c *conversation) error {
 	if len(list) == 0 {
 		return nil
 	}
-	// Whatever made the works end, they are committed and want an end too.
-	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
+	// Whatever made the works end, they are committed and want an end too. Before
+	// that a commit may wait for a lock as long as the target lets it.
+	flush, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(flushTime):
+			cancel()
+		case <-flush.Done():
+		}
+	})()
 	stop := during(func(quit <-chan struct{}) { c.beat(list[0].start.GetSequence(), quit) })
 	err := g.target.conn.flush(flush)
 	stop()

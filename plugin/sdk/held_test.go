@@ -24,6 +24,8 @@ type deferrer struct {
 	// flush is called by Flush, with its number, where it is not nil.
 	flush func(n int) error
 	n     int
+	// lasts is how long a flush takes, if it may.
+	lasts time.Duration
 }
 
 func (*deferrer) Defers(*bench) bool { return true }
@@ -50,9 +52,13 @@ func (d *deferrer) Flush(ctx context.Context, conn *bench) error {
 		}
 	}
 	conn.note(fmt.Sprintf("flush after %d", told))
-	time.Sleep(time.Millisecond)
+	select {
+	case <-time.After(time.Millisecond + d.lasts):
+	case <-ctx.Done():
+	}
 	if err := ctx.Err(); err != nil {
 		conn.note(err.Error())
+		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
 	}
 	d.n++
 	if d.flush != nil {
@@ -301,18 +307,33 @@ func TestGroupHeartbeat(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		b, d := deferring()
-		d.flush = func(int) error {
-			time.Sleep(9 * time.Second)
-			return nil
-		}
+		d.lasts = time.Minute // as long as it waits for a lock
 		k := d.talks(t, b)
 		k.all(0, "a", "b", "c")
-		time.Sleep(10 * time.Second)
-		if n := k.heartbeats(); n < 8 {
-			t.Errorf("%d heartbeats in 9 s", n)
+		time.Sleep(61 * time.Second)
+		if n := k.heartbeats(); n < 59 {
+			t.Errorf("%d heartbeats in a minute", n)
 		}
 		k.expectDones("0 marker; 1 marker; 2 marker")
 		_ = k.end()
+	})
+}
+
+// But it does not keep a conversation that has to end.
+func TestGroupFlushIsBounded(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		b, d := deferring()
+		d.lasts = time.Hour
+		k := d.talks(t, b)
+		k.all(0, "a", "b", "c")
+		time.Sleep(time.Minute)
+		began := time.Now()
+		k.stop(pluginv1.StopMode_STOP_MODE_NOW)
+		if err := <-k.ended; status.Code(err) != codes.Unknown || time.Since(began) != flushTime {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+		k.expectDones("0 marker")
 	})
 }
 
