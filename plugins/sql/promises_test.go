@@ -34,14 +34,16 @@ func TestPromises(t *testing.T) {
 	sdktest.Run(t, New(),
 		sdktest.Case{
 			Name: "sqlite in a transaction", Driver: "sqlite", Target: target("sqlite"), Template: "sql", Transactional: true,
-			Steps: step("CREATE TABLE promise (id INTEGER)",
+			Repeatable: true,
+			Steps: step("CREATE TABLE IF NOT EXISTS promise (id INTEGER)",
 				"SELECT count(*) FROM sqlite_master WHERE name = 'promise'", "DROP TABLE promise"),
 			Slow:    script("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT max(x) FROM c"),
 			Failing: failing,
 		},
 		sdktest.Case{
 			Name: "postgresql in a transaction", Driver: "postgresql", Target: target("postgresql"), Template: "sql", Transactional: true,
-			Steps: step("CREATE TABLE promise (id INTEGER)",
+			Repeatable: true,
+			Steps: step("CREATE TABLE IF NOT EXISTS promise (id INTEGER)",
 				"SELECT to_regclass('promise') IS NOT NULL", "DROP TABLE promise"),
 			Slow: script("SELECT pg_sleep(30)"), Failing: failing, Secrets: []string{secret},
 			Refused: func(testing.TB) any { return map[string]any{"url": "postgres://u:" + secret + "@127.0.0.1:1/d"} },
