@@ -68,8 +68,11 @@ func TestStartFails(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			handshake := 10 * time.Second
-			if strings.Contains(c.want, "300ms") || c.mode == "half-line" {
+			switch {
+			case strings.Contains(c.want, "300ms"):
 				handshake = 300 * time.Millisecond
+			case c.mode == "half-line": // which it must have said by then
+				handshake = 4 * time.Second
 			}
 			path := install(t, "bad", c.mode)
 			p := open(t, host.Options{Path: path, Handshake: handshake})

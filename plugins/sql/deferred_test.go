@@ -195,6 +195,15 @@ func TestDeferredAndLost(t *testing.T) {
 			defer killer.Close(context.Background()) //nolint:errcheck // the test ends
 			_, err = killer.Exec(t.Context(), "SELECT pg_terminate_backend($1)", int64(p.conn.PgConn().PID()))
 			must(t, err)
+			// Another connection makes it durable, and sees that it is there.
+			must(t, flush(t, c))
+			if marked(t, open(t), 1, "a") != 1 {
+				t.Error("the marker is not there")
+			}
+			// A server that has failed knows nothing of it any more.
+			must(t, deferred(t.Context(), c, "lost", 1, "INSERT INTO t VALUES (9)"))
+			_, err = killer.Exec(t.Context(), "DELETE FROM flamingockMarker WHERE change_id = 'lost'")
+			must(t, err)
 			if err := flush(t, c); !errors.Is(err, sdk.ErrUnknownOutcome) {
 				t.Errorf("flush says %v", err)
 			}

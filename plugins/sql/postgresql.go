@@ -121,11 +121,10 @@ type postgresql struct {
 	// that they cannot be.
 	prepared *pgx.Conn
 	pooled   bool
-	// unflushed is the connection on which transactions were committed since the
-	// last commit that waited until it was durable, and flushScope the fence's
-	// scope of one of them; nil where there are none.
-	unflushed  *pgx.Conn
-	flushScope string
+	// held are the markers of transactions that were committed without waiting
+	// until they are durable, and scope that of their fence.
+	held  []mark
+	scope string
 }
 
 // with runs f with the connection.
@@ -277,27 +276,50 @@ func (p *postgresql) named(ctx context.Context, c *pgx.Conn, deferred bool) (fen
 // defers implements database.
 func (*postgresql) defers() bool { return true }
 
+// broken tells whether the connection is lost.
+func (p *postgresql) broken() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.conn == nil || p.conn.IsClosed()
+}
+
 // flush implements database. A commit that waits makes everything durable that was
 // committed before it (PostgreSQL documentation, "Asynchronous Commit"), and it
 // waits as the server and its standbys are set up to.
 func (p *postgresql) flush(ctx context.Context) error {
 	p.mu.Lock()
-	was, scope := p.unflushed, p.flushScope
-	p.unflushed = nil // also where it fails: the next group is another one
+	list, scope := p.held, p.scope
+	p.held = nil // also where it fails: the next group is another one
 	p.mu.Unlock()
-	if was == nil {
+	if len(list) == 0 {
 		return nil
 	}
-	err := p.with(ctx, func(c *pgx.Conn) error {
-		if c != was {
-			return errors.New("the connection was lost, and the server may have failed with what it had not written yet")
-		}
+	durable := func(c *pgx.Conn) error {
 		tag, err := c.Exec(ctx, "UPDATE "+p.settings.fence+" SET token = token WHERE scope = $1", scope)
 		if err == nil && tag.RowsAffected() != 1 {
 			err = errors.New("the row of the fence is not there")
 		}
+		if err != nil {
+			return err
+		}
+		// The server may have failed in between, behind a pooler without anybody
+		// noticing. What it still has is durable now.
+		changes, executions := make([]string, len(list)), make([]string, len(list))
+		for i, m := range list {
+			changes[i], executions[i] = m.changeID, m.executionID
+		}
+		var n int
+		err = c.QueryRow(ctx, "SELECT count(*) FROM "+p.settings.marker+" m JOIN unnest($2::text[], $3::text[]) AS held (change_id, execution_id) "+
+			"ON m.change_id = held.change_id AND m.execution_id = held.execution_id WHERE m.scope = $1 AND m.step = $4", scope, changes, executions, whole).Scan(&n)
+		if err == nil && n != len(list) {
+			err = fmt.Errorf("the server has the markers of %d of %d transactions: it has failed with what it had not written yet", n, len(list))
+		}
 		return err
-	})
+	}
+	err := p.with(ctx, durable)
+	if err != nil && ctx.Err() == nil && p.broken() {
+		err = p.with(ctx, durable) // on another connection
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", sdk.ErrUnknownOutcome, p.failure("make the commits durable", err))
 	}
@@ -423,11 +445,8 @@ func (p *postgresql) transact(ctx context.Context, f sdk.Fence, deferred bool, f
 		cerr := results.Close()
 		switch {
 		case err == nil && cerr == nil:
-			switch {
-			case deferred && p.unflushed == nil:
-				p.unflushed, p.flushScope = c, f.Scope
-			case !deferred && p.unflushed == c && !changesSession(tx.list...):
-				p.unflushed = nil // unless a script has said that it need not wait
+			if deferred {
+				p.held, p.scope = append(p.held, marks...), f.Scope
 			}
 			p.reset(ctx, c, tx.list...)
 			return nil
