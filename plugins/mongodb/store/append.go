@@ -108,17 +108,34 @@ func (s *Store) commit(ctx context.Context, l store.Lease, b store.Batch) (bool,
 	if !s.transactions {
 		return s.decide(ctx, l, b)
 	}
-	session, err := s.client.StartSession()
+	session, err := s.appender()
 	if err != nil {
 		return false, err
 	}
-	defer session.EndSession(context.WithoutCancel(ctx))
 	whole, err := session.WithTransaction(ctx, func(ctx context.Context) (any, error) { return s.decide(ctx, l, b) },
 		options.Transaction().SetReadConcern(readconcern.Snapshot()).SetWriteConcern(durable()).SetReadPreference(readpref.Primary()))
+	if hasCode(err, interrupted) {
+		// So it looks when somebody took the lock over and ended the session.
+		if st, rerr := s.read(ctx); rerr == nil && st.holds(l) != nil {
+			return false, stale(l)
+		}
+	}
 	if err != nil {
 		return false, err
 	}
 	return whole == true, nil
+}
+
+// appender returns the session of the appends, which are one after the other.
+func (s *Store) appender() (*mongo.Session, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.session != nil {
+		return s.session, nil
+	}
+	session, err := s.client.StartSession()
+	s.session = session
+	return session, err
 }
 
 // decide is the append, within a transaction or without.

@@ -32,6 +32,10 @@ import (
 // the lock until its lease ends, and cannot write. Release and Break begin with
 // the store's document: from then on the lease writes nothing.
 //
+// A server does not end the transaction of a process that died in an append: it
+// stays open for a minute and more, and keeps the store's document. So the grant
+// names the session that appends, and whoever takes over or breaks ends it.
+//
 // Expiry is judged by the primary's clock, asked before the conditional write:
 // what had expired then has expired.
 
@@ -97,6 +101,11 @@ func (s *Store) Acquire(ctx context.Context, req store.AcquireRequest) (store.Le
 		return store.Lease{}, s.errorf("acquire the lock", errors.New("it needs an owner"))
 	}
 	for {
+		// Before the lock: whoever is granted here and has no lease there lost it.
+		last, err := s.granted(ctx, req.Key)
+		if err != nil {
+			return store.Lease{}, s.errorf("acquire the lock", err)
+		}
 		r, now, err := s.look(ctx, req.Key)
 		if err != nil {
 			return store.Lease{}, s.errorf("acquire the lock", err)
@@ -106,6 +115,7 @@ func (s *Store) Acquire(ctx context.Context, req store.AcquireRequest) (store.Le
 				return store.Lease{}, &store.HeldError{Holder: *h}
 			}
 		}
+		s.endSession(ctx, last)
 		l := store.Lease{Key: req.Key, Owner: req.Owner, Now: now}
 		if l.Token, err = s.reserve(ctx, req.Key); err != nil {
 			return store.Lease{}, s.errorf("count the lock's token", err)
@@ -164,12 +174,40 @@ func (s *Store) take(ctx context.Context, r *record, l store.Lease, until time.T
 
 // enter is step 3.
 func (s *Store) enter(ctx context.Context, l store.Lease) (bool, error) {
+	session, err := s.appender()
+	if err != nil {
+		return false, err
+	}
 	res, err := s.own.UpdateOne(ctx, s.where(l.Key, bson.E{Key: "token", Value: bson.D{{Key: "$lt", Value: l.Token}}}),
-		bson.D{{Key: "$set", Value: bson.D{{Key: "locks.$.token", Value: l.Token}, {Key: "locks.$.owner", Value: l.Owner}}}})
+		bson.D{{Key: "$set", Value: bson.D{
+			{Key: "locks.$.token", Value: l.Token},
+			{Key: "locks.$.owner", Value: l.Owner},
+			{Key: "locks.$.session", Value: session.ID().Lookup("id")},
+		}}})
 	if err != nil {
 		return false, err
 	}
 	return res.MatchedCount == 1, nil
+}
+
+// granted returns the grant of key, nil where there is none.
+func (s *Store) granted(ctx context.Context, key string) (*grant, error) {
+	st, err := s.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return st.grant(key), nil
+}
+
+// endSession ends the session of an owner that has lost the lock. Where that
+// cannot be done, as of another user, the server does it later.
+func (s *Store) endSession(ctx context.Context, g *grant) {
+	if g == nil || g.Owner == "" || g.Session.IsZero() || !s.transactions {
+		return
+	}
+	_ = s.client.Database("admin").RunCommand(ctx, bson.D{
+		{Key: "killSessions", Value: bson.A{bson.D{{Key: "id", Value: g.Session}}}},
+	}).Err()
 }
 
 // leaveTime is how long giving back a lock may take that nobody got.
@@ -247,6 +285,11 @@ func (s *Store) Break(ctx context.Context, key string) (*store.Holder, error) {
 
 func (s *Store) evict(ctx context.Context, key string) (*store.Holder, error) {
 	for {
+		last, err := s.granted(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		s.endSession(ctx, last)
 		token, err := s.reserve(ctx, key)
 		if err != nil {
 			return nil, err

@@ -17,6 +17,7 @@ const (
 	indexKeySpecConflict = 86
 	commandNotSupported  = 115
 	duplicateKey         = 11000
+	interrupted          = 11601
 )
 
 func hasCode(err error, codes ...int) bool {

@@ -42,9 +42,11 @@ type grant struct {
 	Next  int64 `bson:"next"`
 	Token int64 `bson:"token"`
 	// Owner has Token; empty after a release or a break.
-	Owner          string `bson:"owner"`
-	Fingerprint    string `bson:"fingerprint"`
-	FingerprintSeq int64  `bson:"fingerprintSeq"`
+	Owner string `bson:"owner"`
+	// Session is that in which Owner appends.
+	Session        bson.RawValue `bson:"session,omitempty"`
+	Fingerprint    string        `bson:"fingerprint"`
+	FingerprintSeq int64         `bson:"fingerprintSeq"`
 }
 
 func (st *state) grant(key string) *grant {

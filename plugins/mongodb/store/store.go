@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -57,6 +58,9 @@ type Store struct {
 	// turn makes the appends of this process wait here and not on the server,
 	// where they would only conflict.
 	turn chan struct{}
+
+	mu      sync.Mutex
+	session *mongo.Session
 }
 
 var _ store.Store = (*Store)(nil)
@@ -124,6 +128,12 @@ func (s *Store) Properties() store.Properties {
 
 // Close implements store.Store.
 func (s *Store) Close(ctx context.Context) error {
+	s.mu.Lock()
+	if s.session != nil {
+		s.session.EndSession(ctx)
+		s.session = nil
+	}
+	s.mu.Unlock()
 	if !s.disconnect {
 		return nil
 	}
