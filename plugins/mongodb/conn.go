@@ -26,6 +26,8 @@ type Conn struct {
 	raised map[string]int64
 	// session is that of a transaction; nil outside of one.
 	session *mongo.Session
+	// own is the session that every transaction is in.
+	own *ownSession
 }
 
 // server is what a deployment says about itself.
@@ -51,7 +53,7 @@ func open(ctx context.Context, cfg Config) (*Conn, error) {
 	c := &Conn{
 		client: client, db: client.Database(database), place: "mongodb database " + database,
 		marker: or(cfg.MarkerCollection, "flamingockMarker"), fence: or(cfg.FenceCollection, "flamingockFence"),
-		raised: map[string]int64{},
+		raised: map[string]int64{}, own: &ownSession{},
 	}
 	if err := c.meet(ctx); err != nil {
 		_ = client.Disconnect(context.WithoutCancel(ctx)) // the first error says more
@@ -106,7 +108,10 @@ func health(ctx context.Context, c *Conn) error {
 	return nil
 }
 
-func closeConn(ctx context.Context, c *Conn) error { return c.client.Disconnect(ctx) }
+func closeConn(ctx context.Context, c *Conn) error {
+	c.own.end(ctx)
+	return c.client.Disconnect(ctx)
+}
 
 // in returns the context of the transaction, or ctx.
 func (c *Conn) in(ctx context.Context) context.Context {
@@ -133,6 +138,8 @@ const (
 	codeRoleNotFound        = 31
 	codeUserExists          = 51003
 	codeRoleExists          = 51002
+	codeInterrupted         = 11601
+	codeNoSuchTransaction   = 251
 )
 
 // hasCode tells whether the server said one of these codes.
@@ -212,9 +219,9 @@ func class(code int) sdk.Code {
 		return sdk.Invalid // BadValue, FailedToParse, TypeMismatch, CannotCreateIndex, InvalidOptions, InvalidNamespace …
 	case 59, 115, 20, 263:
 		return sdk.Unsupported // CommandNotFound, CommandNotSupported, IllegalOperation, OperationNotSupportedInTransaction
-	case 6, 7, 89, 91, 112, 189, 9001, 10107, 11600, 11602, 13435, 13436, 24, 46, 50, 225, 244, 251:
+	case 6, 7, 89, 91, 112, 189, 9001, 10107, 11600, 11602, 13435, 13436, 24, 46, 50, 225, 244, codeNoSuchTransaction:
 		return sdk.Transient // network, stepping down, write conflict, timeouts of locks and of the operation
-	case 11601:
+	case codeInterrupted:
 		return sdk.Cancelled
 	}
 	return sdk.Internal

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -21,6 +22,10 @@ import (
 // The fence is a document {_id: scope, token}. A transaction writes it, so that it
 // conflicts with whoever raises it: of the two the server lets one win, and the
 // other sees the result. The marker is a document {_id: {scope, change}}.
+//
+// A server does not end the transaction of a process that died: it stays open, and
+// keeps the fence, for a minute and more. So the fence's document also has the
+// session of the transactions, {session}, and whoever raises the fence ends it.
 type transactor struct{}
 
 // transactTime bounds how long a transaction is tried again; the driver's own
@@ -28,8 +33,9 @@ type transactor struct{}
 const transactTime = 120 * time.Second
 
 type fenceDoc struct {
-	Scope string `bson:"_id"`
-	Token int64  `bson:"token"`
+	Scope   string        `bson:"_id"`
+	Token   int64         `bson:"token"`
+	Session bson.RawValue `bson:"session,omitempty"`
 }
 
 type markerID struct {
@@ -63,15 +69,20 @@ func (transactor) Transact(ctx context.Context, c *Conn, w sdk.Transaction, fn f
 		}
 		c.raised[w.Fence.Scope] = w.Fence.Token
 	}
-	session, err := c.client.StartSession()
+	session, err := c.own.get(c.client)
 	if err != nil {
-		return failure("start a session", err)
+		return err
 	}
-	defer session.EndSession(context.WithoutCancel(ctx))
 	begin := time.Now()
 	for attempt := 0; ; attempt++ {
 		err := c.attempt(ctx, session, w, fn)
 		var again mongo.LabeledError
+		if hasCode(err, codeInterrupted, codeNoSuchTransaction) && ctx.Err() == nil {
+			// So it looks when somebody raised the fence and ended the session.
+			if fenced := c.fenced(ctx, w.Fence); fenced != nil {
+				return fenced
+			}
+		}
 		if err == nil || errors.Is(err, sdk.ErrUnknownOutcome) || !errors.As(err, &again) ||
 			!again.HasErrorLabel("TransientTransactionError") || ctx.Err() != nil || time.Since(begin) > transactTime {
 			return err
@@ -108,6 +119,7 @@ func commit(ctx context.Context, session *mongo.Session) error {
 	for begin := time.Now(); ; {
 		err := session.CommitTransaction(ctx)
 		var labeled mongo.LabeledError
+		var command mongo.CommandError
 		switch {
 		case err == nil:
 			return nil
@@ -115,11 +127,18 @@ func commit(ctx context.Context, session *mongo.Session) error {
 			return failure("commit", err) // it did not happen
 		case errors.As(err, &labeled) && labeled.HasErrorLabel("UnknownTransactionCommitResult") && ctx.Err() == nil && time.Since(begin) < transactTime:
 			continue
-		case ctx.Err() == nil && errors.As(err, new(mongo.CommandError)) && !mongo.IsNetworkError(err) && !labeledUnknown(err):
+		case ctx.Err() == nil && errors.As(err, &command) && !mongo.IsNetworkError(err) && !labeledUnknown(err) && !passing(int(command.Code)):
 			return failure("commit", err) // the server refused it
 		}
 		return fmt.Errorf("%w: %w", sdk.ErrUnknownOutcome, failure("commit", err))
 	}
+}
+
+// passing tells whether a code says that something came between, maybe after the
+// commit was done.
+func passing(code int) bool {
+	c := class(code)
+	return c == sdk.Transient || c == sdk.Cancelled
 }
 
 func labeledUnknown(err error) bool {
@@ -157,11 +176,27 @@ func (c *Conn) inside(ctx context.Context, w sdk.Transaction, fn func(ctx contex
 	return nil
 }
 
-// raise raises the fence. A transaction that has checked it is waited for.
+// raise raises the fence. A transaction that has checked it is ended, or waited
+// for.
 func (c *Conn) raise(ctx context.Context, f sdk.Fence) error {
+	session, err := c.own.get(c.client)
+	if err != nil {
+		return err
+	}
+	fence := c.db.Collection(c.fence)
 	var now fenceDoc
+	err = fence.FindOne(ctx, bson.D{{Key: "_id", Value: f.Scope}}).Decode(&now)
+	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
+		return failure("read the fence", err)
+	}
+	if now.Token < f.Token && !now.Session.IsZero() {
+		// Where it cannot be done, as of another user, the server does it later.
+		_ = c.client.Database("admin").RunCommand(ctx, bson.D{
+			{Key: "killSessions", Value: bson.A{bson.D{{Key: "id", Value: now.Session}}}},
+		}).Err()
+	}
 	for attempt := 0; ; attempt++ {
-		err := c.db.Collection(c.fence).FindOneAndUpdate(ctx, bson.D{{Key: "_id", Value: f.Scope}},
+		err := fence.FindOneAndUpdate(ctx, bson.D{{Key: "_id", Value: f.Scope}},
 			bson.D{{Key: "$max", Value: bson.D{{Key: "token", Value: f.Token}}}},
 			options.FindOneAndUpdate().SetUpsert(true).SetReturnDocument(options.After)).Decode(&now)
 		if err == nil {
@@ -173,9 +208,53 @@ func (c *Conn) raise(ctx context.Context, f sdk.Fence) error {
 		}
 	}
 	if now.Token > f.Token {
-		return fmt.Errorf("token %d, and the target has seen %d: %w", f.Token, now.Token, sdk.ErrFenced)
+		return behind(f, now)
+	}
+	_, err = fence.UpdateOne(ctx, bson.D{{Key: "_id", Value: f.Scope}, {Key: "token", Value: f.Token}},
+		bson.D{{Key: "$set", Value: bson.D{{Key: "session", Value: session.ID().Lookup("id")}}}})
+	return failure("name the session in the fence", err)
+}
+
+func behind(f sdk.Fence, now fenceDoc) error {
+	return fmt.Errorf("token %d, and the target has seen %d: %w", f.Token, now.Token, sdk.ErrFenced)
+}
+
+// fenced returns sdk.ErrFenced where the fence is known to be above f.
+func (c *Conn) fenced(ctx context.Context, f sdk.Fence) error {
+	var now fenceDoc
+	if err := c.db.Collection(c.fence).FindOne(ctx, bson.D{{Key: "_id", Value: f.Scope}}).Decode(&now); err == nil && now.Token > f.Token {
+		return behind(f, now)
 	}
 	return nil
+}
+
+// ownSession is the session of all transactions of a connection, which are one
+// after the other.
+type ownSession struct {
+	mu      sync.Mutex
+	session *mongo.Session
+}
+
+func (o *ownSession) get(client *mongo.Client) (*mongo.Session, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.session == nil {
+		s, err := client.StartSession()
+		if err != nil {
+			return nil, failure("start a session", err)
+		}
+		o.session = s
+	}
+	return o.session, nil
+}
+
+func (o *ownSession) end(ctx context.Context) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.session != nil {
+		o.session.EndSession(ctx)
+		o.session = nil
+	}
 }
 
 // Markers implements sdk.Transactor.

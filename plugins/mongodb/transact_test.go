@@ -75,7 +75,7 @@ func TestFenceRaisedInTheMiddle(t *testing.T) {
 	t.Parallel()
 	c, other := connect(t), (*Conn)(nil)
 	o := *c
-	o.raised = map[string]int64{}
+	o.raised, o.own = map[string]int64{}, &ownSession{} // as another process
 	other = &o
 	if err := transact(t.Context(), c, "first", 1, put("first")); err != nil {
 		t.Fatal(err)
