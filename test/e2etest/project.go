@@ -1,4 +1,4 @@
-// Package e2etest runs the real command and the real sql plugin, as processes,
+// Package e2etest runs the real command and the real plugins, as processes,
 // on projects that tests write. It builds both once for each test binary.
 package e2etest
 
@@ -89,6 +89,8 @@ type Project struct {
 	Dir string
 	// Env is added to the environment of every run.
 	Env []string
+	// Template is that of the changes.
+	Template string
 }
 
 // New makes a project with the text of its project file.
@@ -97,7 +99,7 @@ func New(t testing.TB, config string) *Project {
 	if b := binaries(); b.err != nil {
 		t.Fatal(b.err)
 	}
-	p := &Project{t: t, Dir: t.TempDir()}
+	p := &Project{t: t, Dir: t.TempDir(), Template: "sql"}
 	p.Write("flamingock.yaml", config)
 	return p
 }
@@ -118,7 +120,7 @@ func (p *Project) Write(name, text string) {
 func (p *Project) Change(order int, id, more string) {
 	p.t.Helper()
 	p.Write(fmt.Sprintf("changes/_%04d__%s.yaml", order, id),
-		fmt.Sprintf("id: %s\nauthor: tester\ntargetSystem: db\ntemplate: sql\n%s\n", id, more))
+		fmt.Sprintf("id: %s\nauthor: tester\ntargetSystem: db\ntemplate: %s\n%s\n", id, p.Template, more))
 }
 
 // Result is how a run ended.
@@ -315,7 +317,7 @@ func (pr *Process) Eventually(what string, ok func() bool) {
 	}
 }
 
-// Binaries returns the folder that holds the command and its plugin.
+// Binaries returns the folder that holds the command and its plugins.
 func Binaries(t testing.TB) string {
 	t.Helper()
 	b := binaries()

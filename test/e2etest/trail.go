@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"testing"
 )
 
 // Entry is one row of the audit trail, as it stands in the table.
@@ -55,7 +56,11 @@ func (d *Database) Trail(change string) []Entry {
 //   - a change is not begun again while it is in place.
 func (d *Database) CheckTrail() {
 	d.t.Helper()
-	trail := d.Trail("")
+	checkTrail(d.t, d.Trail(""))
+}
+
+func checkTrail(t testing.TB, trail []Entry) {
+	t.Helper()
 	var problems []string
 	problem := func(e Entry, format string, args ...any) {
 		problems = append(problems, fmt.Sprintf("entry %d (%s %s): ", e.ID, e.Change, e.State)+fmt.Sprintf(format, args...))
@@ -94,15 +99,23 @@ func (d *Database) CheckTrail() {
 		last[e.Change] = e
 	}
 	if problems != nil {
-		d.t.Errorf("the audit trail is wrong:\n  %s\n%s", strings.Join(problems, "\n  "), d.States())
+		var states []string
+		for _, e := range trail {
+			states = append(states, e.Change+" "+e.State)
+		}
+		t.Errorf("the audit trail is wrong:\n  %s\n%s", strings.Join(problems, "\n  "), strings.Join(states, ", "))
 	}
 }
 
 // Executions returns how many executions wrote entries of a change.
 func (d *Database) Executions(change string) int {
 	d.t.Helper()
+	return executions(d.Trail(change))
+}
+
+func executions(trail []Entry) int {
 	ids := map[string]bool{}
-	for _, e := range d.Trail(change) {
+	for _, e := range trail {
 		ids[e.Execution] = true
 	}
 	return len(ids)
