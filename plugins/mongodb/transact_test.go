@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -106,5 +107,35 @@ func TestFenceRaisedInTheMiddle(t *testing.T) {
 	}
 	if err != nil && !errors.Is(err, sdk.ErrFenced) {
 		t.Errorf("the transaction says %v", err)
+	}
+}
+
+// TestAbandonedTransaction shows that a transaction whose process died does not
+// keep the next instance waiting until the server ends it.
+func TestAbandonedTransaction(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	died := *c
+	died.raised, died.own = map[string]int64{}, &ownSession{}
+	if err := transact(t.Context(), &died, "first", 1, put("first")); err != nil {
+		t.Fatal(err)
+	}
+	if err := died.own.session.StartTransaction(); err != nil {
+		t.Fatal(err)
+	}
+	tx := died
+	tx.session = died.own.session
+	w := sdk.Transaction{ChangeID: "a", ExecutionID: "run", Fence: sdk.Fence{Scope: "scope", Token: 1}}
+	if err := tx.inside(t.Context(), w, func(ctx context.Context, tx *Conn) (sdk.Captured, error) { return nil, put("a")(ctx, tx) }); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	markers, err := transactor{}.Markers(ctx, c, sdk.Fence{Scope: "scope", Token: 2}, []string{"a"})
+	if err != nil || len(markers) > 0 {
+		t.Errorf("markers %+v, %v", markers, err)
+	}
+	if err := commit(t.Context(), died.own.session); err == nil || errors.Is(err, sdk.ErrUnknownOutcome) {
+		t.Errorf("the commit of the abandoned transaction says %v", err)
 	}
 }
