@@ -31,16 +31,17 @@ const lease = "4s"
 type deployment struct {
 	name string
 	open func(testing.TB) *e2etest.MongoDB
-	// transactions tells whether the target has them.
-	transactions bool
+	// transactions tells whether the target has them, apart whether the store is
+	// in a file.
+	transactions, apart bool
 }
 
 func deployments() []deployment {
 	return []deployment{
-		{"replica set", e2etest.MongoDBReplicaSet, true},
-		{"replica set, store apart", e2etest.MongoDBApart, true},
-		{"standalone", e2etest.MongoDBStandalone, false},
-		{"standalone, store apart", e2etest.MongoDBStandaloneApart, false},
+		{"replica set", e2etest.MongoDBReplicaSet, true, false},
+		{"replica set, store apart", e2etest.MongoDBApart, true, true},
+		{"standalone", e2etest.MongoDBStandalone, false, false},
+		{"standalone, store apart", e2etest.MongoDBStandaloneApart, false, true},
 	}
 }
 
@@ -94,12 +95,20 @@ func noTransaction() form {
 	}
 }
 
+// where chooses the cases that make sense for a test.
+type where func(d deployment, f form) bool
+
+func everywhere(deployment, form) bool          { return true }
+func transactions(_ deployment, f form) bool    { return f.transactional }
+func noTransactions(_ deployment, f form) bool  { return !f.transactional }
+func storeInDatabase(d deployment, _ form) bool { return !d.apart }
+
 // each runs a test on every deployment for the forms that it has.
-func each(t *testing.T, f func(t *testing.T, w *world, f form)) {
+func each(t *testing.T, when where, f func(t *testing.T, w *world, f form)) {
 	t.Helper()
 	for _, d := range deployments() {
 		for _, form := range []form{transaction(), noTransaction()} {
-			if form.transactional && !d.transactions {
+			if form.transactional && !d.transactions || !when(d, form) {
 				continue
 			}
 			t.Run(d.name+", "+form.name, func(t *testing.T) {
@@ -131,12 +140,12 @@ func kills() []kill {
 }
 
 // eachKill is each for both ways to die.
-func eachKill(t *testing.T, f func(t *testing.T, w *world, f form, k kill)) {
+func eachKill(t *testing.T, when where, f func(t *testing.T, w *world, f form, k kill)) {
 	t.Helper()
 	for _, k := range kills() {
 		t.Run("kill "+k.name, func(t *testing.T) {
 			t.Parallel()
-			each(t, func(t *testing.T, w *world, form form) { f(t, w, form, k) })
+			each(t, when, func(t *testing.T, w *world, form form) { f(t, w, form, k) })
 		})
 	}
 }
@@ -167,7 +176,7 @@ func (w *world) states(want ...string) {
 	}
 	starts := 0
 	for _, e := range w.Trail("x") {
-		if e.State == "STARTED" {
+		if e.State == "STARTED" || strings.HasPrefix(e.State, "MANUAL_") {
 			starts++
 		}
 	}
@@ -207,7 +216,7 @@ func (w *world) again() e2etest.Result {
 
 func TestPoint1BeforeStarted(t *testing.T) {
 	t.Parallel()
-	eachKill(t, func(t *testing.T, w *world, f form, k kill) {
+	eachKill(t, everywhere, func(t *testing.T, w *world, f form, k kill) {
 		if w.Store == "sqlite" {
 			release := w.HoldFile()
 			run := w.p.Start("apply")
@@ -235,10 +244,7 @@ func TestPoint1BeforeStarted(t *testing.T) {
 // lost, without one it is decided.
 func TestPoint1InTheAppend(t *testing.T) {
 	t.Parallel()
-	eachKill(t, func(t *testing.T, w *world, f form, k kill) {
-		if w.Store == "sqlite" {
-			t.Skip("its append is one transaction of a file")
-		}
+	eachKill(t, storeInDatabase, func(t *testing.T, w *world, f form, k kill) {
 		h := w.Hold(e2etest.Which{Command: "insert", Collection: "flamingockAuditLog"})
 		run := w.p.Start("apply")
 		h.Wait(run)
@@ -256,7 +262,7 @@ func TestPoint1InTheAppend(t *testing.T) {
 
 func TestPoint2AfterStarted(t *testing.T) {
 	t.Parallel()
-	eachKill(t, func(t *testing.T, w *world, f form, k kill) {
+	eachKill(t, everywhere, func(t *testing.T, w *world, f form, k kill) {
 		which := e2etest.Which{Command: "listIndexes", Collection: "t"}
 		if f.transactional {
 			which = e2etest.Which{Command: "findAndModify", Collection: "flamingockFence"}
@@ -283,7 +289,7 @@ func TestPoint3And4InTheMiddle(t *testing.T) {
 	for _, arrives := range []bool{false, true} {
 		t.Run(fmt.Sprintf("the command arrives %t", arrives), func(t *testing.T) {
 			t.Parallel()
-			eachKill(t, func(t *testing.T, w *world, f form, k kill) {
+			eachKill(t, everywhere, func(t *testing.T, w *world, f form, k kill) {
 				h := w.Hold(e2etest.Which{Command: "insert", Collection: "gate"})
 				run := w.p.Start("apply")
 				h.Wait(run)
@@ -308,16 +314,42 @@ func TestPoint3And4InTheMiddle(t *testing.T) {
 	}
 }
 
+// TestPoint4InTheIndex kills when an index is about to be built, or is.
+func TestPoint4InTheIndex(t *testing.T) {
+	t.Parallel()
+	for _, arrives := range []bool{false, true} {
+		t.Run(fmt.Sprintf("the command arrives %t", arrives), func(t *testing.T) {
+			t.Parallel()
+			each(t, noTransactions, func(t *testing.T, w *world, f form) {
+				h := w.Hold(e2etest.Which{Command: "createIndexes", Collection: "t"})
+				run := w.p.Start("apply")
+				h.Wait(run)
+				run.SignalAll(syscall.SIGKILL)
+				run.Wait(10 * time.Second)
+				if arrives {
+					h.Pass()
+				} else {
+					h.Drop()
+				}
+				w.again()
+				w.effects(f)
+				w.states("STARTED STARTED APPLIED")
+				w.p.Must(0, "undo", "--change", "x", "--yes")
+				if got := w.Indexes("t"); got != "" {
+					t.Errorf("the undo leaves the index %s behind", got)
+				}
+			})
+		})
+	}
+}
+
 // TestPoint3InTheCommit kills when the commit is on its way.
 func TestPoint3InTheCommit(t *testing.T) {
 	t.Parallel()
 	for _, arrives := range []bool{false, true} {
 		t.Run(fmt.Sprintf("the commit arrives %t", arrives), func(t *testing.T) {
 			t.Parallel()
-			eachKill(t, func(t *testing.T, w *world, f form, k kill) {
-				if !f.transactional {
-					t.Skip("it has no commit")
-				}
+			eachKill(t, transactions, func(t *testing.T, w *world, f form, k kill) {
 				run, h := w.untilCommit(e2etest.Which{})
 				k.do(run)
 				if arrives {
@@ -358,7 +390,7 @@ func (w *world) untilCommit(which e2etest.Which) (*e2etest.Process, *e2etest.Hel
 // not know it yet.
 func TestPoint5AfterTheChange(t *testing.T) {
 	t.Parallel()
-	eachKill(t, func(t *testing.T, w *world, f form, k kill) {
+	eachKill(t, everywhere, func(t *testing.T, w *world, f form, k kill) {
 		var run *e2etest.Process
 		var h *e2etest.Held
 		if f.transactional {
@@ -380,7 +412,7 @@ func TestPoint5AfterTheChange(t *testing.T) {
 // and is about to record it.
 func TestPoint5BeforeApplied(t *testing.T) {
 	t.Parallel()
-	eachKill(t, func(t *testing.T, w *world, f form, k kill) {
+	eachKill(t, everywhere, func(t *testing.T, w *world, f form, k kill) {
 		var run *e2etest.Process
 		if w.Store == "sqlite" {
 			var h *e2etest.Held

@@ -230,3 +230,9 @@ func (d *MongoDB) Checkpoint(change, kind string, step int) bool {
 		bson.D{{Key: "changeId", Value: change}, {Key: "kind", Value: kind}, {Key: "step", Value: step}})
 	return err == nil && n > 0
 }
+
+// Free tells whether nobody has a lock on the file of an audit store.
+func (d *MongoDB) Free() bool {
+	d.t.Helper()
+	return d.file == nil || d.file.Free()
+}

@@ -73,7 +73,7 @@ func (p *proxy) serve(client net.Conn) {
 	}()
 	defer func() {
 		_ = server.Close()
-		for range replies { //nolint:revive // until it is closed
+		for range replies { // until it is closed
 		}
 	}()
 	requests := make(chan []byte)

@@ -1,0 +1,216 @@
+package crashmongo
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/flamingock/flamingock-go/test/e2etest"
+)
+
+const (
+	instances = 10
+	changes   = 200
+)
+
+// pending adds 200 changes. Those of a transaction each append to one list, so
+// that it shows what happened twice or in another order; others cannot be done
+// again that way.
+func (w *world) pending(transactional bool) {
+	w.t.Helper()
+	for i := range changes {
+		text := fmt.Sprintf("steps:\n  - apply: {type: update, collection: t, filter: {_id: 5}, update: {$push: {list: %d}}}\n    rollback: none\n    reason: it is not needed\n", i)
+		if !transactional {
+			text = fmt.Sprintf("transactional: false\nsteps:\n  - apply: {type: insert, collection: list, documents: [{_id: %d}]}\n", i)
+		}
+		if i == 0 {
+			text += "  - apply: {type: insert, collection: gate, documents: [{_id: 1}]}\n"
+		}
+		w.p.Change(i+2, fmt.Sprintf("c%d", i), text)
+	}
+}
+
+// complete checks that every change happened once and in order, and was recorded
+// so.
+func (w *world) complete(transactional bool) {
+	w.t.Helper()
+	var want, recorded []string
+	for i := range changes {
+		want = append(want, fmt.Sprint(i))
+	}
+	got := ""
+	if transactional {
+		list, _ := w.Documents("t", "_id")[0].Lookup("list").Array().Values()
+		var out []string
+		for _, v := range list {
+			out = append(out, fmt.Sprint(v.AsInt64()))
+		}
+		got = strings.Join(out, ", ")
+	} else {
+		got = w.IDs("list")
+	}
+	if got != strings.Join(want, ", ") {
+		w.t.Errorf("the changes happened as %s", got)
+	}
+	for _, e := range w.Trail("") {
+		if e.State == "APPLIED" && e.Change != "base" {
+			recorded = append(recorded, strings.TrimPrefix(e.Change, "c"))
+		}
+	}
+	if !slices.Equal(recorded, want) {
+		w.t.Errorf("the changes were recorded as %v", recorded)
+	}
+	w.end()
+}
+
+// eachRace runs a test on deployments with transactions and without, on one after
+// the other: each has processes enough for the machine.
+func eachRace(t *testing.T, f func(t *testing.T, w *world, transactional bool)) {
+	t.Helper()
+	for _, d := range deployments() {
+		for _, transactional := range []bool{true, false} {
+			// Without transactions it is nearly all the same.
+			if transactional && !d.transactions || !transactional && d.apart {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s, transactional %t", d.name, transactional), func(t *testing.T) {
+				w := newWorld(t, d.open(t))
+				w.pending(transactional)
+				f(t, w, transactional)
+				w.complete(transactional)
+			})
+		}
+	}
+}
+
+// TestTenAtOnce lets the first instance work only when the nine others say that
+// they wait for it.
+func TestTenAtOnce(t *testing.T) {
+	t.Parallel()
+	eachRace(t, func(t *testing.T, w *world, _ bool) {
+		h := w.Hold(e2etest.Which{Command: "insert", Collection: "gate"})
+		var all []*e2etest.Process
+		for range instances {
+			all = append(all, w.p.Start("apply"))
+		}
+		all[0].Eventually("all but one wait for the lock", func() bool {
+			n := 0
+			for _, pr := range all {
+				if pr.Said("waiting for the lock") {
+					n++
+				}
+			}
+			return h.Caught() && n == instances-1
+		})
+		h.Pass()
+		worked := 0
+		for _, pr := range all {
+			r := pr.Wait(2 * time.Minute)
+			if r.Code != 0 {
+				t.Errorf("an instance failed:\n%s", r)
+			}
+			if strings.Contains(r.Stdout, fmt.Sprintf("%d applied", changes)) {
+				worked++
+			}
+		}
+		if worked != 1 {
+			t.Errorf("%d instances worked", worked)
+		}
+	})
+}
+
+// TestKilledAtRandomUntilDone kills instances at random moments, more often than
+// not the one that works, and starts others in their place until everything is
+// applied. The moments are drawn from a fixed seed, but machines differ.
+func TestKilledAtRandomUntilDone(t *testing.T) {
+	t.Parallel()
+	eachRace(t, func(t *testing.T, w *world, _ bool) {
+		rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // which process dies is no secret
+		g := &group{t: t, p: w.p}
+		var all sync.WaitGroup
+		for range instances / 2 { // a killed one is started anew at once, which costs the most
+			all.Go(g.work)
+		}
+		n := 0
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline) && !g.over(); {
+			time.Sleep(time.Duration(30+rng.IntN(300)) * time.Millisecond)
+			if g.kill(rng) {
+				n++
+			}
+		}
+		all.Wait()
+		w.p.Must(0, "apply")
+		t.Logf("%d kills", n)
+	})
+}
+
+// group is the instances that are under way.
+type group struct {
+	t *testing.T
+	p *e2etest.Project
+
+	mu      sync.Mutex
+	running []*e2etest.Process
+	done    bool
+}
+
+// work runs instances, one after the other, until one ends by itself.
+func (g *group) work() {
+	for {
+		g.mu.Lock()
+		if g.done {
+			g.mu.Unlock()
+			return
+		}
+		pr := g.p.Start("apply")
+		g.running = append(g.running, pr)
+		g.mu.Unlock()
+		r := pr.Wait(2 * time.Minute)
+		g.mu.Lock()
+		g.running = slices.DeleteFunc(g.running, func(x *e2etest.Process) bool { return x == pr })
+		switch r.Code {
+		case 0:
+			g.done = true
+		case -1: // killed
+		default:
+			g.t.Errorf("an instance that was not killed failed:\n%s", r)
+			g.done = true
+		}
+		g.mu.Unlock()
+	}
+}
+
+func (g *group) over() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.done
+}
+
+// kill kills an instance, with its plugin or without: half of the time one that
+// does not wait for another.
+func (g *group) kill(rng *rand.Rand) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.done || len(g.running) == 0 {
+		return false
+	}
+	victims := g.running
+	if rng.IntN(2) == 0 {
+		busy := slices.DeleteFunc(slices.Clone(g.running), func(pr *e2etest.Process) bool { return pr.Said("waiting for the lock") })
+		if len(busy) > 0 {
+			victims = busy
+		}
+	}
+	victim := victims[rng.IntN(len(victims))]
+	if rng.IntN(2) == 0 {
+		victim.SignalAll(syscall.SIGKILL)
+	} else {
+		victim.Signal(syscall.SIGKILL)
+	}
+	return true
+}
