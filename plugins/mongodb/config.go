@@ -91,13 +91,12 @@ func (c *Config) client() (*options.ClientOptions, string, error) {
 	if database == "" {
 		return nil, "", sdk.Errorf(sdk.Invalid, "the database is not named: write `database:`, or put it at the end of the uri")
 	}
-	if o.WriteConcern == nil {
-		w, err := concern(c.WriteConcern)
-		if err != nil {
-			return nil, "", err
-		}
-		o.SetWriteConcern(w)
+	// Whatever the uri says: a fence that a failover takes back protects nothing.
+	w, err := concern(c.WriteConcern)
+	if err != nil {
+		return nil, "", err
 	}
+	o.SetWriteConcern(w)
 	if c.ReplicaSet != "" {
 		o.SetReplicaSet(c.ReplicaSet)
 	}
