@@ -29,6 +29,9 @@ func New() *sdk.Plugin {
 			}),
 		},
 		Templates: []sdk.Template{template()},
+		Stores: []sdk.StoreDriver{
+			sdk.NewStore(sdk.StoreSpec[StoreConfig]{Type: "dynamodb", Summary: "DynamoDB tables of an account and region", Open: openStore}),
+		},
 	}
 }
 
