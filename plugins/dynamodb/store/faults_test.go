@@ -3,6 +3,7 @@ package dynamostore_test
 import (
 	"bytes"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -242,5 +243,84 @@ func TestTooLarge(t *testing.T) {
 	err := s.Append(t.Context(), acquire(t, s), store.Batch{Entries: []store.Entry{e}})
 	if err == nil || !strings.Contains(err.Error(), "size") || len(err.Error()) > 1000 {
 		t.Errorf("got %.1000v", err)
+	}
+}
+
+// TestKilledInBetween loses the rest of a large append at each of its steps: all
+// of it is visible, once.
+func TestKilledInBetween(t *testing.T) {
+	t.Parallel()
+	for after := range 5 {
+		t.Run(strconv.Itoa(after), func(t *testing.T) {
+			t.Parallel()
+			d := newDatabase(t)
+			s := d.open(t)
+			l := acquire(t, s)
+			sent := 0
+			d.losing(func(operation, body string) loss {
+				if operation == "TransactWriteItems" && (sent > 0 || commits(operation, body)) {
+					if sent++; sent > after+1 {
+						return request
+					}
+				}
+				return none
+			})
+			must(t, s.Append(t.Context(), l, large(150)))
+			d = d.other()
+			s = d.open(t)
+			if left, want := d.partition(t, "journal"), after < 4; (left == 1) != want {
+				t.Errorf("%d journals", left)
+			}
+			sees(t, s, "c149", 150, 1)
+			sees(t, s, "c000", 150, 1)
+			// The same lease goes on elsewhere, as after a lost answer.
+			must(t, s.Append(t.Context(), l, store.Batch{Entries: []store.Entry{entry("z", "APPLIED", 0)}}))
+			sees(t, s, "c149", 151, 1)
+			if n := len(d.items(t, "audit")); n != 151 || d.partition(t, "journal") != 0 {
+				t.Errorf("Java sees %d", n)
+			}
+		})
+	}
+}
+
+// TestTakenBetweenReadAndWrite has Java act on the lock after an instance of ours
+// has looked at it.
+func TestTakenBetweenReadAndWrite(t *testing.T) {
+	t.Parallel()
+	end := time.Now().Add(time.Minute)
+	for name, c := range map[string]struct {
+		held bool
+		java func(t *testing.T, d *database)
+		owns string
+	}{
+		"it renews":      {held: true, java: func(t *testing.T, d *database) { d.javaLock(t, "java", end.Add(time.Minute)) }, owns: "java"},
+		"another has it": {held: true, java: func(t *testing.T, d *database) { d.javaLock(t, "java-2", end) }, owns: "java-2"},
+		"it takes it":    {java: func(t *testing.T, d *database) { d.javaLock(t, "java", end) }, owns: "java"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newDatabase(t)
+			s := d.open(t)
+			version := ""
+			if c.held {
+				d.javaLock(t, "java", end)
+				h, err := s.Holder(t.Context(), key)
+				must(t, err)
+				version = h.Version
+			}
+			acted := false
+			d.losing(func(operation, _ string) loss {
+				if operation == "TransactWriteItems" && !acted {
+					acted = true
+					c.java(t, d.other())
+				}
+				return none
+			})
+			_, err := s.Acquire(t.Context(), store.AcquireRequest{Key: key, Owner: "me", TTL: time.Minute, Takeover: version})
+			var held *store.HeldError
+			if !errors.As(err, &held) || held.Holder.Owner != c.owns || !acted {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }
