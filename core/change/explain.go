@@ -41,6 +41,25 @@ func (x *explainer) violations(s *jsonschema.Schema, value any) []violation {
 	inner.value, inner.start = value, s
 	out := inner.explain(e)
 	x.places = inner.places
+	return once(out)
+}
+
+// once leaves out what says of a place that another value is wanted, where another
+// one says so already: a schema may list the values of a field that tells its
+// branches apart, and the branches do so as well.
+func once(list []violation) []violation {
+	var out []violation
+	for _, v := range list {
+		said := slices.IndexFunc(out, func(o violation) bool {
+			return !v.types && !o.types && len(v.wants) > 0 && len(o.wants) > 0 && slices.Equal(o.path, v.path)
+		})
+		switch {
+		case said < 0:
+			out = append(out, v)
+		case out[said].fix == "":
+			out[said] = v // it may know the mend
+		}
+	}
 	return out
 }
 

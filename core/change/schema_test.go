@@ -55,6 +55,7 @@ func TestSentences(t *testing.T) {
 		{`{"if": {"required": ["a"]}, "then": {"properties": {"a": {"x-sensitive": true}}}}`, `{"a": "x"}`, "/a: a must come from a reference, because it is secret"},
 		{`{"if": {"required": ["b"]}, "else": {"properties": {"a": {"x-sensitive": true}}}}`, `{"a": "x"}`, "/a: a must come from a reference, because it is secret"},
 		{`{"anyOf": [{"properties": {"k": {"const": 1}, "a": {"x-sensitive": true}}}, {"properties": {"k": {"const": 2}}}]}`, `{"k": 2, "a": "x"}`, ""},
+		{`{"properties": {"k": {"enum": ["ab", "cd"]}}, "anyOf": [{"properties": {"k": {"const": "ab"}}}, {"properties": {"k": {"const": "cd"}}}]}`, `{"k": "ef"}`, "/k: k must be one of ab, cd"},
 		{`{"$defs": {"s": {"x-sensitive": true}}, "allOf": [{"properties": {"a": {"$ref": "#/$defs/s"}}}]}`, `{"a": true}`, "/a: a must come from a reference, because it is secret"},
 	} {
 		got := ""
