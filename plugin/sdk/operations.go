@@ -44,6 +44,10 @@ type OperationSpec[T, P any] struct {
 	// NotTransactional says, for people, why the operation cannot be part of a
 	// transaction; "" where it can.
 	NotTransactional string
+	// Removes tells that the operation takes something away. A Probe that finds
+	// what the operation works on missing returns an error of the code NotFound,
+	// and it is an answer: the operation was not done, or, where it removes, was.
+	Removes bool
 
 	Check    func(c *Check[None, P])
 	Preview  func(ctx context.Context, conn T, s *Step[None, P]) (Preview, error)
@@ -64,13 +68,33 @@ type Operation[T any] struct {
 
 // NewOperation returns the operation that spec describes.
 func NewOperation[T, P any](spec OperationSpec[T, P]) Operation[T] {
-	t := NewTemplate(TemplateSpec[T, None, P]{
-		Name: spec.Type, Check: spec.Check, Preview: spec.Preview, Probe: spec.Probe, Capture: spec.Capture,
+	t := newTyped(TemplateSpec[T, None, P]{
+		Name: spec.Type, Check: spec.Check, Preview: spec.Preview, Probe: probeMissing(spec), Capture: spec.Capture,
 		Apply: spec.Apply, Rollback: spec.Rollback, Inverse: spec.Inverse,
 	})
+	t.noun = "operation"
 	return Operation[T]{
-		template: t.template, names: append([]string{spec.Type}, spec.Aliases...), summary: spec.Summary,
+		template: t, names: append([]string{spec.Type}, spec.Aliases...), summary: spec.Summary,
 		notTransactional: spec.NotTransactional,
+	}
+}
+
+// probeMissing is the Probe of spec to which something that is missing is an answer.
+func probeMissing[T, P any](spec OperationSpec[T, P]) func(ctx context.Context, conn T, s *Step[None, P]) (Evidence, error) {
+	if spec.Probe == nil {
+		return nil
+	}
+	kind := NotApplied
+	if spec.Removes {
+		kind = Applied
+	}
+	return func(ctx context.Context, conn T, s *Step[None, P]) (Evidence, error) {
+		found, err := spec.Probe(ctx, conn, s)
+		var e *Error
+		if errors.As(err, &e) && e.Code == NotFound {
+			return Evidence{Kind: kind, Detail: e.Message}, nil
+		}
+		return found, err
 	}
 }
 
@@ -238,8 +262,10 @@ func (t *operationsTemplate) names() string {
 // place puts what an operation said about its keys where they stand in the file.
 func (p operationPayload) place(list []Diagnostic, field string) []Diagnostic {
 	for i := range list {
-		list[i].Field = field
-		list[i].Path = p.path(list[i].Path)
+		if list[i].Field == FieldApply { // and not about having a rollback at all
+			list[i].Field = field
+			list[i].Path = p.path(list[i].Path)
+		}
 	}
 	return list
 }
@@ -375,10 +401,11 @@ func (s operationStep) probe(ctx context.Context, conn any) (Evidence, error) {
 	return s.preparedStep.probe(ctx, conn)
 }
 
-// preview shows the payload itself where the operation has nothing better.
+// preview names the operation where that has nothing better to say. The payload is
+// not shown, since a part of it may be secret.
 func (s operationStep) preview(ctx context.Context, conn any) (Preview, error) {
 	if s.payload.info().preview {
 		return s.preparedStep.preview(ctx, conn)
 	}
-	return Preview{Lines: []string{s.payload.info().name + " " + string(s.payload.own)}}, nil
+	return Preview{Lines: []string{s.payload.info().name}}, nil
 }

@@ -58,8 +58,10 @@ type preparedStep interface {
 
 // NewTemplate returns the template that spec describes. What is wrong with spec
 // is told by Plugin.Validate.
-func NewTemplate[T, C, P any](spec TemplateSpec[T, C, P]) Template {
-	t := &typedTemplate[T, C, P]{spec: spec, meta: templateInfo{
+func NewTemplate[T, C, P any](spec TemplateSpec[T, C, P]) Template { return Template{newTyped(spec)} }
+
+func newTyped[T, C, P any](spec TemplateSpec[T, C, P]) *typedTemplate[T, C, P] {
+	t := &typedTemplate[T, C, P]{spec: spec, noun: "template", meta: templateInfo{
 		name:               spec.Name,
 		aliases:            spec.Aliases,
 		class:              spec.Class,
@@ -101,7 +103,7 @@ func NewTemplate[T, C, P any](spec TemplateSpec[T, C, P]) Template {
 	if spec.SealCaptured && spec.Capture == nil {
 		m.problems = append(m.problems, errors.New("SealCaptured is set and there is no function Capture"))
 	}
-	return Template{t}
+	return t
 }
 
 type typedTemplate[T, C, P any] struct {
@@ -109,6 +111,8 @@ type typedTemplate[T, C, P any] struct {
 	meta    templateInfo
 	config  shaped[C]
 	payload shaped[P]
+	// noun is what messages call it: a template, or an operation of one.
+	noun string
 }
 
 func (t *typedTemplate[T, C, P]) info() *templateInfo { return &t.meta }
@@ -136,7 +140,7 @@ func (t *typedTemplate[T, C, P]) check(ctx context.Context, driver string, w *pl
 		case step.Auto && t.spec.Inverse == nil:
 			found = append(found, Diagnostic{
 				Field: FieldRollback, Step: step.Index, Code: "no-inverse",
-				Summary: fmt.Sprintf("template %q cannot compute a rollback by itself", t.spec.Name),
+				Summary: fmt.Sprintf("%s %q cannot compute a rollback by itself", t.noun, t.spec.Name),
 				Fix:     "write what undoes the step in place of `auto`",
 			})
 		}
@@ -155,7 +159,7 @@ func (t *typedTemplate[T, C, P]) check(ctx context.Context, driver string, w *pl
 
 // function names one of the template's functions in messages.
 func (t *typedTemplate[T, C, P]) function(name string) string {
-	return fmt.Sprintf("%s of template %s", name, t.spec.Name)
+	return fmt.Sprintf("%s of %s %s", name, t.noun, t.spec.Name)
 }
 
 func (t *typedTemplate[T, C, P]) prepare(driver string, w *pluginv1.Work, rollingBack bool) ([]preparedStep, []Diagnostic) {
@@ -200,7 +204,7 @@ func (t *typedTemplate[T, C, P]) noRollback(s *pluginv1.Step) string {
 		return ""
 	case pluginv1.RollbackMode_ROLLBACK_MODE_AUTO:
 		if t.spec.Inverse == nil {
-			return fmt.Sprintf("template %q cannot compute a rollback by itself", t.spec.Name)
+			return fmt.Sprintf("%s %q cannot compute a rollback by itself", t.noun, t.spec.Name)
 		}
 		return ""
 	default:

@@ -147,7 +147,7 @@ func createGlobalSecondaryIndex() sdk.Operation[*Conn] {
 		}
 		return ""
 	}
-	return newOperation(sdk.OperationSpec[*Conn, CreateIndex]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, CreateIndex]{
 		Type: "createGlobalSecondaryIndex", Summary: "makes one index and waits until it is filled; no other index is touched", NotTransactional: schema,
 		Check: func(c *sdk.Check[sdk.None, CreateIndex]) {
 			for _, s := range c.Steps {
@@ -227,8 +227,8 @@ type droppedIndex struct {
 
 func deleteGlobalSecondaryIndex() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, DropIndex]
-	return newOperation(sdk.OperationSpec[*Conn, DropIndex]{
-		Type: "deleteGlobalSecondaryIndex", Summary: "deletes one index; no other is touched", NotTransactional: schema,
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, DropIndex]{
+		Type: "deleteGlobalSecondaryIndex", Removes: true, Summary: "deletes one index; no other is touched", NotTransactional: schema,
 		Preview: func(_ context.Context, c *Conn, s step) (sdk.Preview, error) {
 			return sdk.Preview{Lines: []string{fmt.Sprintf("delete index %s of table %s", s.Payload.Index, *c.table(s.Payload.Table))}}, nil
 		},
@@ -301,7 +301,7 @@ func updateGlobalSecondaryIndex() sdk.Operation[*Conn] {
 		}
 		return c.active(ctx, *table, s.Payload.Timeout)
 	}
-	return newOperation(sdk.OperationSpec[*Conn, UpdateIndex]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, UpdateIndex]{
 		Type: "updateGlobalSecondaryIndex", Summary: "changes the capacity of an index", NotTransactional: schema,
 		Preview: func(_ context.Context, c *Conn, s step) (sdk.Preview, error) {
 			return sdk.Preview{Lines: []string{fmt.Sprintf("update index %s of table %s: %+v", s.Payload.Index, *c.table(s.Payload.Table), *s.Payload.ProvisionedThroughput)}}, nil

@@ -292,7 +292,7 @@ func (c *Conn) batch(ctx context.Context, table *string, items []Item, progress 
 
 func putItems() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, PutItems]
-	return newOperation(sdk.OperationSpec[*Conn, PutItems]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, PutItems]{
 		Type: "putItems", Summary: "puts items; one that is there must be the same, unless onConflict says otherwise",
 		Preview: func(_ context.Context, c *Conn, s step) (sdk.Preview, error) {
 			p := sdk.Preview{Lines: []string{fmt.Sprintf("put %d items into table %s", len(s.Payload.Items), *c.table(s.Payload.Table))}}
@@ -371,7 +371,7 @@ func seedFromFile() sdk.Operation[*Conn] {
 		}
 		return s.Payload.items(content)
 	}
-	return newOperation(sdk.OperationSpec[*Conn, SeedFromFile]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, SeedFromFile]{
 		Type: "seedFromFile", Summary: "puts the items of a file into a table",
 		Check: func(c *sdk.Check[sdk.None, SeedFromFile]) {
 			for _, s := range c.Steps {
@@ -459,7 +459,7 @@ func updateItems() sdk.Operation[*Conn] {
 		}
 		return out
 	}
-	return newOperation(sdk.OperationSpec[*Conn, UpdateItems]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, UpdateItems]{
 		Type: "updateItems", Aliases: []string{"updateItem"}, Summary: "changes items by an update expression",
 		Check: func(c *sdk.Check[sdk.None, UpdateItems]) {
 			for _, s := range c.Steps {
@@ -522,8 +522,8 @@ func deleteItems() sdk.Operation[*Conn] {
 		}
 		return out
 	}
-	return newOperation(sdk.OperationSpec[*Conn, DeleteItems]{
-		Type: "deleteItems", Aliases: []string{"deleteItem"}, Summary: "deletes items by their keys",
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, DeleteItems]{
+		Type: "deleteItems", Removes: true, Aliases: []string{"deleteItem"}, Summary: "deletes items by their keys",
 		Preview: func(_ context.Context, c *Conn, s step) (sdk.Preview, error) {
 			return sdk.Preview{Lines: []string{fmt.Sprintf("delete %d items of table %s", len(s.Payload.Keys), *c.table(s.Payload.Table))}}, nil
 		},

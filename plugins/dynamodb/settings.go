@@ -82,7 +82,7 @@ func (c *Conn) setTTL(ctx context.Context, table *string, attribute string, enab
 
 func updateTimeToLive() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, TimeToLive]
-	return newOperation(sdk.OperationSpec[*Conn, TimeToLive]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, TimeToLive]{
 		Type: "updateTimeToLive", Summary: "turns the expiry of items on or off", NotTransactional: schema,
 		Preview: func(_ context.Context, c *Conn, s step) (sdk.Preview, error) {
 			return sdk.Preview{Lines: []string{fmt.Sprintf("time to live of table %s: %s, %t", *c.table(s.Payload.Table), s.Payload.Attribute, s.Payload.on())}}, nil
@@ -171,7 +171,7 @@ func (c *Conn) setStream(ctx context.Context, table *string, view string, timeou
 
 func updateStream() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, Stream]
-	return newOperation(sdk.OperationSpec[*Conn, Stream]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, Stream]{
 		Type: "updateStream", Summary: "turns the stream of a table on or off", NotTransactional: schema,
 		Check: func(c *sdk.Check[sdk.None, Stream]) {
 			c.Irreversible("a stream that is turned on again is another one")
@@ -257,7 +257,7 @@ func (c *Conn) setPITR(ctx context.Context, table *string, enabled bool, days in
 
 func updatePointInTimeRecovery() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, Recovery]
-	return newOperation(sdk.OperationSpec[*Conn, Recovery]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, Recovery]{
 		Type: "updatePointInTimeRecovery", Summary: "turns point-in-time recovery on or off", NotTransactional: schema,
 		Check: func(c *sdk.Check[sdk.None, Recovery]) {
 			for _, s := range c.Steps {
@@ -375,7 +375,7 @@ func untagResource() sdk.Operation[*Conn] {
 
 func tagging[P any](kind, summary string, of func(P) (table string, keys []string, set map[string]string)) sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, P]
-	return newOperation(sdk.OperationSpec[*Conn, P]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, P]{
 		Type: kind, Summary: summary, NotTransactional: schema,
 		Preview: func(_ context.Context, c *Conn, s step) (sdk.Preview, error) {
 			table, keys, _ := of(s.Payload)

@@ -293,7 +293,7 @@ func both(v any, err error) ([]byte, error) {
 
 func createTable() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, CreateTable]
-	return newOperation(sdk.OperationSpec[*Conn, CreateTable]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, CreateTable]{
 		Type: "createTable", Summary: "makes a table and waits until it is active; one that is there must be the same", NotTransactional: schema,
 		Check: func(c *sdk.Check[sdk.None, CreateTable]) {
 			for _, s := range c.Steps {
@@ -456,8 +456,8 @@ type DeleteTable struct {
 
 func deleteTable() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, DeleteTable]
-	return newOperation(sdk.OperationSpec[*Conn, DeleteTable]{
-		Type: "deleteTable", Summary: "deletes a table, after a backup where that is asked for", NotTransactional: schema,
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, DeleteTable]{
+		Type: "deleteTable", Removes: true, Summary: "deletes a table, after a backup where that is asked for", NotTransactional: schema,
 		Check: func(c *sdk.Check[sdk.None, DeleteTable]) {
 			for _, s := range c.Steps {
 				c.Irreversible("the items of " + s.Apply.Table + " are lost, but for a backup")
@@ -649,7 +649,7 @@ func updateTable() sdk.Operation[*Conn] {
 		}
 		return settingsOf(t), nil
 	}
-	return newOperation(sdk.OperationSpec[*Conn, UpdateTable]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, UpdateTable]{
 		Type: "updateTable", Summary: "changes capacity, table class or deletion protection", NotTransactional: schema,
 		Check: func(c *sdk.Check[sdk.None, UpdateTable]) {
 			for _, s := range c.Steps {

@@ -108,7 +108,7 @@ type placed struct {
 
 func transactWrite() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, TransactWrite]
-	return newOperation(sdk.OperationSpec[*Conn, TransactWrite]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, TransactWrite]{
 		Type: "transactWrite", Summary: "does several writes, all of them or none",
 		Check: func(c *sdk.Check[sdk.None, TransactWrite]) {
 			for _, s := range c.Steps {
@@ -324,7 +324,7 @@ func backfill() sdk.Operation[*Conn] {
 		}
 		return defaultSegments
 	}
-	return newOperation(sdk.OperationSpec[*Conn, Backfill]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, Backfill]{
 		Type: "backfill", Summary: "changes every item that matches, reading parts of the table side by side",
 		NotTransactional: "it changes items one by one",
 		Check: func(c *sdk.Check[sdk.None, Backfill]) {
@@ -425,7 +425,7 @@ type Statement struct {
 
 func executeStatement() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, Statement]
-	return newOperation(sdk.OperationSpec[*Conn, Statement]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, Statement]{
 		Type: "executeStatement", Summary: "runs a statement of PartiQL", NotTransactional: "what a statement does is not known beforehand",
 		Preview: func(_ context.Context, _ *Conn, s step) (sdk.Preview, error) {
 			return sdk.Preview{Lines: []string{s.Payload.Statement}}, nil
@@ -502,7 +502,7 @@ func assertItem() sdk.Operation[*Conn] {
 
 func asserting[P any](kind, summary string, broken func(context.Context, *Conn, P) (string, error)) sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, P]
-	return newOperation(sdk.OperationSpec[*Conn, P]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, P]{
 		Type: kind, Summary: summary,
 		Preview: func(ctx context.Context, c *Conn, s step) (sdk.Preview, error) {
 			p := sdk.Preview{Lines: []string{summary}}

@@ -39,7 +39,7 @@ const defaultBatch = 1000
 
 func backfill() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, Backfill]
-	return newOperation(sdk.OperationSpec[*Conn, Backfill]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, Backfill]{
 		Type: "backfill", Summary: "changes many documents in batches, and goes on where it was",
 		NotTransactional: "it works in batches, so that no other work waits for long",
 		Check: func(c *sdk.Check[sdk.None, Backfill]) {
@@ -221,7 +221,7 @@ func (m *BulkModel) model(changeID string, step, place int) mongo.WriteModel {
 
 func bulkWrite() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, BulkWrite]
-	return newOperation(sdk.OperationSpec[*Conn, BulkWrite]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, BulkWrite]{
 		Type: "bulkWrite", Summary: "does several writes to one collection",
 		Check: func(c *sdk.Check[sdk.None, BulkWrite]) {
 			for _, s := range c.Steps {
@@ -323,7 +323,7 @@ func seedFromFile() sdk.Operation[*Conn] {
 		}
 		return s.Payload.documents(s.ChangeID, s.Index, content)
 	}
-	return newOperation(sdk.OperationSpec[*Conn, SeedFromFile]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, SeedFromFile]{
 		Type: "seedFromFile", Summary: "puts the documents of a file into a collection, by their _id",
 		Check: func(c *sdk.Check[sdk.None, SeedFromFile]) {
 			for _, s := range c.Steps {
@@ -406,7 +406,7 @@ func aggregateInto() sdk.Operation[*Conn] {
 		}
 		return append(p.Pipeline.stages(), bson.D{{Key: "$out", Value: string(p.Into)}})
 	}
-	return newOperation(sdk.OperationSpec[*Conn, AggregateInto]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, AggregateInto]{
 		Type: "aggregateInto", Summary: "writes what an aggregation returns into a collection",
 		NotTransactional: "$out and $merge are not allowed in a transaction",
 		Check: func(c *sdk.Check[sdk.None, AggregateInto]) {

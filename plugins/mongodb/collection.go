@@ -104,7 +104,7 @@ func createCollection() sdk.Operation[*Conn] {
 	command := func(s step) bson.D {
 		return append(bson.D{{Key: "create", Value: string(s.Payload.Collection)}}, s.Payload.Options.D...)
 	}
-	return newOperation(sdk.OperationSpec[*Conn, CreateCollection]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, CreateCollection]{
 		Type: "createCollection", Summary: "makes a collection; one that is there already must have these options", NotTransactional: ddl,
 		Preview: func(_ context.Context, _ *Conn, s step) (sdk.Preview, error) {
 			return sdk.Preview{Lines: []string{text(command(s))}}, nil
@@ -191,8 +191,8 @@ type dropped struct {
 
 func dropCollection() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, DropCollection]
-	return newOperation(sdk.OperationSpec[*Conn, DropCollection]{
-		Type: "dropCollection", Summary: "drops a collection, or puts it aside under another name", NotTransactional: ddl,
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, DropCollection]{
+		Type: "dropCollection", Removes: true, Summary: "drops a collection, or puts it aside under another name", NotTransactional: ddl,
 		Check: func(c *sdk.Check[sdk.None, DropCollection]) {
 			for _, s := range c.Steps {
 				if s.Apply.ArchiveTo != "" {
@@ -349,7 +349,7 @@ func renameCollection() sdk.Operation[*Conn] {
 		target, err := c.spec(ctx, s.Payload.Target)
 		return renamed{source != nil, target != nil}, err
 	}
-	return newOperation(sdk.OperationSpec[*Conn, RenameCollection]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, RenameCollection]{
 		Type: "renameCollection", Summary: "renames a collection", NotTransactional: ddl,
 		Check: func(c *sdk.Check[sdk.None, RenameCollection]) {
 			for _, s := range c.Steps {
@@ -455,7 +455,7 @@ var defaultsOf = map[string]any{
 
 func modifyCollection() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, ModifyCollection]
-	return newOperation(sdk.OperationSpec[*Conn, ModifyCollection]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, ModifyCollection]{
 		Type: "modifyCollection", Summary: "changes the validator and other options of a collection", NotTransactional: ddl,
 		Check: func(c *sdk.Check[sdk.None, ModifyCollection]) {
 			for _, s := range c.Steps {

@@ -25,7 +25,7 @@ func adminCommand() sdk.Operation[*Conn] {
 
 func commanding(kind, summary string, on func(*Conn) string) sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, Command]
-	return newOperation(sdk.OperationSpec[*Conn, Command]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, Command]{
 		Type: kind, Summary: summary, NotTransactional: "what a command does is not known beforehand",
 		Check: func(c *sdk.Check[sdk.None, Command]) {
 			for _, s := range c.Steps {
@@ -108,7 +108,7 @@ func (p *Assert) broken(ctx context.Context, c *Conn) (string, error) {
 
 func assert() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, Assert]
-	return newOperation(sdk.OperationSpec[*Conn, Assert]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, Assert]{
 		Type: "assert", Summary: "fails unless the database is as it says",
 		Preview: func(ctx context.Context, c *Conn, s step) (sdk.Preview, error) {
 			p := sdk.Preview{Lines: []string{"look at " + string(s.Payload.Collection)}}

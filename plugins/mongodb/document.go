@@ -206,7 +206,7 @@ func idText(d bson.D) string {
 func insert() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, Insert]
 	docs := func(s step) []bson.D { return identified(s.ChangeID, s.Index, s.Payload.Documents) }
-	return newOperation(sdk.OperationSpec[*Conn, Insert]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, Insert]{
 		Type: "insert", Summary: "inserts documents; one without _id gets one that is derived from change and place",
 		Check: func(c *sdk.Check[sdk.None, Insert]) {
 			for _, s := range c.Steps {
@@ -450,7 +450,7 @@ func upsertID(p *Update, changeID string, step int) (value, id any) {
 
 func update() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, Update]
-	return newOperation(sdk.OperationSpec[*Conn, Update]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, Update]{
 		Type: "update", Summary: "changes documents that match a filter",
 		Check: func(c *sdk.Check[sdk.None, Update]) {
 			for _, s := range c.Steps {
@@ -611,7 +611,7 @@ func replace() sdk.Operation[*Conn] {
 		}
 		return append(bson.D{{Key: "_id", Value: id(s)}}, s.Payload.Replacement.D...)
 	}
-	return newOperation(sdk.OperationSpec[*Conn, Replace]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, Replace]{
 		Type: "replace", Summary: "puts a document in the place of one that matches a filter",
 		Preview: func(ctx context.Context, c *Conn, s step) (sdk.Preview, error) {
 			p := s.Payload
@@ -682,8 +682,8 @@ type DeleteOptions struct {
 
 func remove() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, Delete]
-	return newOperation(sdk.OperationSpec[*Conn, Delete]{
-		Type: "delete", Summary: "deletes documents that match a filter",
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, Delete]{
+		Type: "delete", Removes: true, Summary: "deletes documents that match a filter",
 		Check: func(c *sdk.Check[sdk.None, Delete]) {
 			for _, s := range c.Steps {
 				if !s.Apply.Multi {

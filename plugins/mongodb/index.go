@@ -224,7 +224,7 @@ func createIndexes() sdk.Operation[*Conn] {
 
 func indexOperation[P any](kind, summary string, of func(P) (Name, []Index, any)) sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, P]
-	return newOperation(sdk.OperationSpec[*Conn, P]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, P]{
 		Type: kind, Summary: summary, NotTransactional: ddl,
 		Check: func(c *sdk.Check[sdk.None, P]) {
 			for _, s := range c.Steps {
@@ -406,8 +406,8 @@ func checkIndexName[P any](c *sdk.Check[sdk.None, P], of func(P) (name string, k
 
 func dropIndex() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, DropIndex]
-	return newOperation(sdk.OperationSpec[*Conn, DropIndex]{
-		Type: "dropIndex", Summary: "drops an index", NotTransactional: ddl,
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, DropIndex]{
+		Type: "dropIndex", Removes: true, Summary: "drops an index", NotTransactional: ddl,
 		Check: func(c *sdk.Check[sdk.None, DropIndex]) {
 			checkIndexName(c, func(p DropIndex) (string, bool) { return p.IndexName, p.Keys != nil })
 		},
@@ -479,7 +479,7 @@ func hiding(kind, summary string, hidden bool) sdk.Operation[*Conn] {
 	type was struct {
 		Hidden bool `bson:"hidden"`
 	}
-	return newOperation(sdk.OperationSpec[*Conn, HideIndex]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, HideIndex]{
 		Type: kind, Summary: summary, NotTransactional: ddl,
 		Preview: func(_ context.Context, _ *Conn, s step) (sdk.Preview, error) {
 			return sdk.Preview{Lines: []string{fmt.Sprintf("%s %s of %s", kind, s.Payload.IndexName, s.Payload.Collection)}}, nil

@@ -9,10 +9,6 @@
 package mongodb
 
 import (
-	"context"
-	"errors"
-	"strings"
-
 	"github.com/flamingock/flamingock-go/plugin/sdk"
 )
 
@@ -57,24 +53,4 @@ func template() sdk.Template {
 		createUser(), updateUser(), dropUser(), grantRoles(), revokeRoles(), createRole(), updateRole(), dropRole(),
 		runCommand(), adminCommand(), assert(),
 	)
-}
-
-// newOperation is sdk.NewOperation with a probe to which something that is missing
-// is an answer: what works on it has not been done, and what removes it has.
-func newOperation[P any](spec sdk.OperationSpec[*Conn, P]) sdk.Operation[*Conn] {
-	if probe := spec.Probe; probe != nil {
-		missing := sdk.NotApplied
-		if strings.HasPrefix(spec.Type, "delete") || strings.HasPrefix(spec.Type, "drop") {
-			missing = sdk.Applied
-		}
-		spec.Probe = func(ctx context.Context, c *Conn, s *sdk.Step[sdk.None, P]) (sdk.Evidence, error) {
-			e, err := probe(ctx, c, s)
-			var known *sdk.Error
-			if errors.As(err, &known) && known.Code == sdk.NotFound {
-				return sdk.Evidence{Kind: missing, Detail: known.Message}, nil
-			}
-			return e, err
-		}
-	}
-	return sdk.NewOperation(spec)
 }

@@ -173,7 +173,7 @@ func probeSearch(ctx context.Context, c *Conn, p *SearchIndex) (sdk.Evidence, er
 
 func createSearchIndex() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, SearchIndex]
-	return newOperation(sdk.OperationSpec[*Conn, SearchIndex]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, SearchIndex]{
 		Type: "createSearchIndex", Summary: "makes a search or vector search index and waits until it can be queried", NotTransactional: ddl,
 		Preview: func(_ context.Context, _ *Conn, s step) (sdk.Preview, error) {
 			return sdk.Preview{Lines: []string{fmt.Sprintf("create search index %s on %s: %s", s.Payload.Name, s.Payload.Collection, s.Payload.Definition.text())}}, nil
@@ -214,7 +214,7 @@ func createSearchIndex() sdk.Operation[*Conn] {
 
 func updateSearchIndex() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, SearchIndex]
-	return newOperation(sdk.OperationSpec[*Conn, SearchIndex]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, SearchIndex]{
 		Type: "updateSearchIndex", Summary: "gives a search index another definition and waits until it can be queried", NotTransactional: ddl,
 		Preview: func(_ context.Context, _ *Conn, s step) (sdk.Preview, error) {
 			return sdk.Preview{Lines: []string{fmt.Sprintf("update search index %s on %s: %s", s.Payload.Name, s.Payload.Collection, s.Payload.Definition.text())}}, nil
@@ -251,8 +251,8 @@ func updateSearchIndex() sdk.Operation[*Conn] {
 
 func dropSearchIndex() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, DropSearchIndex]
-	return newOperation(sdk.OperationSpec[*Conn, DropSearchIndex]{
-		Type: "dropSearchIndex", Summary: "drops a search index and waits until it is gone", NotTransactional: ddl,
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, DropSearchIndex]{
+		Type: "dropSearchIndex", Removes: true, Summary: "drops a search index and waits until it is gone", NotTransactional: ddl,
 		Preview: func(_ context.Context, _ *Conn, s step) (sdk.Preview, error) {
 			return sdk.Preview{Lines: []string{fmt.Sprintf("drop search index %s of %s", s.Payload.Name, s.Payload.Collection)}}, nil
 		},

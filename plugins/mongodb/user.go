@@ -194,7 +194,7 @@ func (c *Conn) captureUser(ctx context.Context, name, db string) ([]byte, error)
 
 func createUser() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, User]
-	return newOperation(sdk.OperationSpec[*Conn, User]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, User]{
 		Type: "createUser", Summary: "makes a user", NotTransactional: account,
 		Check: func(c *sdk.Check[sdk.None, User]) { checkRoles(c, func(p User) []any { return p.Roles }) },
 		Preview: func(_ context.Context, c *Conn, s step) (sdk.Preview, error) {
@@ -247,7 +247,7 @@ func (c *Conn) removeUser(ctx context.Context, name, db string) error {
 
 func updateUser() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, User]
-	return newOperation(sdk.OperationSpec[*Conn, User]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, User]{
 		Type: "updateUser", Summary: "changes password, roles or data of a user", NotTransactional: account,
 		Check: func(c *sdk.Check[sdk.None, User]) {
 			checkRoles(c, func(p User) []any { return p.Roles })
@@ -297,8 +297,8 @@ func updateUser() sdk.Operation[*Conn] {
 
 func dropUser() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, DropUser]
-	return newOperation(sdk.OperationSpec[*Conn, DropUser]{
-		Type: "dropUser", Summary: "drops a user", NotTransactional: account,
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, DropUser]{
+		Type: "dropUser", Removes: true, Summary: "drops a user", NotTransactional: account,
 		Check: func(c *sdk.Check[sdk.None, DropUser]) {
 			c.Irreversible("the user's password cannot be read")
 		},
@@ -350,7 +350,7 @@ func granting(kind, summary, verb, back string, grants bool) sdk.Operation[*Conn
 	type changed struct {
 		Roles bson.A `bson:"roles"`
 	}
-	return newOperation(sdk.OperationSpec[*Conn, Grant]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, Grant]{
 		Type: kind, Summary: summary, NotTransactional: account,
 		Check: func(c *sdk.Check[sdk.None, Grant]) { checkRoles(c, func(p Grant) []any { return p.Roles }) },
 		Preview: func(_ context.Context, c *Conn, s step) (sdk.Preview, error) {
@@ -483,7 +483,7 @@ func updateRole() sdk.Operation[*Conn] {
 
 func roleOperation(kind, summary string, back func(context.Context, *Conn, *sdk.Step[sdk.None, Role], roleBefore) error) sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, Role]
-	return newOperation(sdk.OperationSpec[*Conn, Role]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, Role]{
 		Type: kind, Summary: summary, NotTransactional: account,
 		Check: func(c *sdk.Check[sdk.None, Role]) { checkRoles(c, func(p Role) []any { return p.Roles }) },
 		Preview: func(_ context.Context, c *Conn, s step) (sdk.Preview, error) {
@@ -527,8 +527,8 @@ func roleOperation(kind, summary string, back func(context.Context, *Conn, *sdk.
 
 func dropRole() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, DropRole]
-	return newOperation(sdk.OperationSpec[*Conn, DropRole]{
-		Type: "dropRole", Summary: "drops a role", NotTransactional: account,
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, DropRole]{
+		Type: "dropRole", Removes: true, Summary: "drops a role", NotTransactional: account,
 		Preview: func(_ context.Context, c *Conn, s step) (sdk.Preview, error) {
 			return sdk.Preview{Lines: []string{fmt.Sprintf("drop role %s on %s", s.Payload.Role, c.database(s.Payload.DB).Name())}}, nil
 		},

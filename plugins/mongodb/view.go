@@ -82,7 +82,7 @@ func probeView(ctx context.Context, c *Conn, p *View) (sdk.Evidence, error) {
 
 func createView() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, View]
-	return newOperation(sdk.OperationSpec[*Conn, View]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, View]{
 		Type: "createView", Summary: "makes a view; one that is there already must be the same", NotTransactional: ddl,
 		Check: func(c *sdk.Check[sdk.None, View]) {
 			checkView(c, func(p View) (Name, Name) { return p.View, p.Collection })
@@ -131,7 +131,7 @@ func (c *Conn) modifyViewTo(ctx context.Context, name Name, o bson.D) error {
 
 func modifyView() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, View]
-	return newOperation(sdk.OperationSpec[*Conn, View]{
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, View]{
 		Type: "modifyView", Summary: "gives a view another source or pipeline", NotTransactional: ddl,
 		Check: func(c *sdk.Check[sdk.None, View]) {
 			checkView(c, func(p View) (Name, Name) { return p.View, p.Collection })
@@ -177,8 +177,8 @@ func (p DropView) name() Name {
 
 func dropView() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, DropView]
-	return newOperation(sdk.OperationSpec[*Conn, DropView]{
-		Type: "dropView", Summary: "drops a view", NotTransactional: ddl,
+	return sdk.NewOperation(sdk.OperationSpec[*Conn, DropView]{
+		Type: "dropView", Removes: true, Summary: "drops a view", NotTransactional: ddl,
 		Check: func(c *sdk.Check[sdk.None, DropView]) {
 			checkView(c, func(p DropView) (Name, Name) { return p.View, p.Collection })
 		},
