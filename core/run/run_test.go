@@ -69,7 +69,7 @@ func (p *project) options() run.Options {
 		for _, c := range s.Changes {
 			known[c.ID] = &run.Known{
 				Template: tpl, Binding: b, Transactional: p.tx,
-				Checked: run.Checked{Transactional: p.tx, Probed: p.world.Probing},
+				Checked: run.Checked{Transactional: p.tx, Probed: p.world.Probing || p.world.Vague},
 			}
 		}
 	}
@@ -423,6 +423,85 @@ func TestDeadInTheCompensation(t *testing.T) {
 	}
 	p.wantThings("t1", "t2", "t3")
 	p.wantStates("a STARTED", "a FAILED", "a ROLLED_BACK", "a STARTED", "a APPLIED")
+}
+
+// TestVagueProbe has steps of which nobody can tell whether they are in place, and
+// that can be done and undone again without harm.
+func TestVagueProbe(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, false)
+	p.world.Vague = true
+	p.add("a", "t1", "t2", "t3")
+	p.at("a", "after", 1, run.DirectionApply, runtest.Die)
+	if _, err := p.apply(); err != nil {
+		t.Fatal(err)
+	}
+	p.wantThings("t1", "t2", "t3")
+	if got := p.world.Log(); !slices.Equal(got, []string{"+t1", "+t2", "+t2", "+t3"}) {
+		t.Errorf("done: %v", got)
+	}
+	// What may be in place is taken back as well.
+	p.add("b", "u1", "u2")
+	stage := 0
+	p.world.Fault = func(pt runtest.Point) runtest.Fault {
+		switch {
+		case stage == 0 && pt.ChangeID == "b" && pt.At == "before" && pt.Step == 1:
+			stage = 1
+			return runtest.FailDirty
+		case stage == 1 && pt.Direction == run.DirectionRollback && pt.At == "before" && pt.Step == 1:
+			stage = 2
+			return runtest.Die
+		}
+		return runtest.NoFault
+	}
+	_, _ = p.apply() // it fails first
+	if got := p.world.Log()[4:]; len(got) < 3 || !slices.Equal(got[:3], []string{"+u1", "-u2", "-u1"}) {
+		t.Errorf("done: %v", got)
+	}
+}
+
+// TestDeploymentWithoutTransactions has a target system whose driver has
+// transactions and that has none itself.
+func TestDeploymentWithoutTransactions(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, true)
+	p.world.Lacks = "the server stands alone"
+	p.add("a", "t1", "t2")
+	if _, err := p.apply(); err != nil {
+		t.Fatal(err)
+	}
+	p.wantThings("t1", "t2")
+	newest, err := audit.Read(t.Context(), p.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, _ := newest.Newest("a"); e.TxStrategy != audit.NonTx {
+		t.Errorf("recorded as %s", e.TxStrategy)
+	}
+	if _, err := p.undo(run.Selection{Change: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	p.wantThings()
+
+	// One that demands a transaction is refused before anything is done, and is
+	// nobody's concern once it is applied.
+	yes := true
+	p.add("b", "t3").Transactional = &yes
+	_, err = p.apply()
+	var invalid *diag.InvalidError
+	if !errors.As(err, &invalid) || !strings.Contains(err.Error(), "the server stands alone") || !strings.Contains(err.Error(), "_b.yaml:1") {
+		t.Errorf("got %v", err)
+	}
+	p.wantThings()
+	p.world.Lacks = ""
+	if _, err := p.apply(); err != nil {
+		t.Fatal(err)
+	}
+	p.world.Lacks = "the server stands alone"
+	p.add("c", "t4")
+	if _, err := p.apply(); err != nil {
+		t.Errorf("an applied change stands in the way: %v", err)
+	}
 }
 
 func TestEditedIsRefused(t *testing.T) {

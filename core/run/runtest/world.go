@@ -25,6 +25,10 @@ type World struct {
 	Transactional bool
 	// Probing: probes answer.
 	Probing bool
+	// Vague: a probe cannot tell, and doing or undoing a step again does no harm.
+	Vague bool
+	// Lacks says why there are no transactions although the driver has them.
+	Lacks string
 	// Fault, where not nil, is asked at every point of every work.
 	Fault func(p Point) Fault
 
@@ -81,6 +85,9 @@ type target struct{ w *World }
 
 var _ run.Target = (*target)(nil)
 
+// NoTransactions implements run.Deployment.
+func (t *target) NoTransactions() string { return t.w.Lacks }
+
 func (*target) Health(context.Context) error { return nil }
 func (*target) Close(context.Context) error  { return nil }
 
@@ -107,7 +114,10 @@ func (t *target) Probe(_ context.Context, w run.Work) ([]run.StepEvidence, error
 	var out []run.StepEvidence
 	for _, s := range w.Steps {
 		e := run.StepEvidence{Step: s.Index}
-		if t.w.Probing {
+		switch {
+		case t.w.Vague:
+			e.Evidence = plan.SomeApplied
+		case t.w.Probing:
 			e.Evidence = plan.NoneApplied
 			if slices.Contains(t.w.things, thing(s.Apply.JSON)) {
 				e.Evidence = plan.AllApplied
@@ -153,6 +163,9 @@ func (t *target) Execute(ctx context.Context, works []run.Work, obs run.Observer
 		var res run.Result
 		var died bool
 		if w.Transactional {
+			if t.w.Lacks != "" {
+				return fmt.Errorf("a transaction was asked for: %s", t.w.Lacks)
+			}
 			res, died = t.transaction(w)
 		} else {
 			res, died = t.steps(ctx, i, w, obs)
@@ -185,6 +198,9 @@ func (t *target) do(d run.Direction, s run.WorkStep) error {
 	at := slices.Index(t.w.things, name)
 	if d == run.DirectionApply {
 		t.w.log = append(t.w.log, "+"+name)
+		if at >= 0 && t.w.Vague {
+			return nil
+		}
 		if at >= 0 {
 			return fmt.Errorf("%s exists", name)
 		}
