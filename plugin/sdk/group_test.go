@@ -1,322 +1,434 @@
-package sdk_test
+package sdk
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/flamingock/flamingock-go/plugin/proto/pluginv1"
-	"github.com/flamingock/flamingock-go/plugin/sdk"
-	"github.com/flamingock/flamingock-go/plugin/sdk/sdktest"
 )
 
-// ledger is a target whose transactions can be deferred. It notes what is done on
-// it and what its host is told.
-type ledger struct {
-	mu    sync.Mutex
-	notes []string
-	// flush is what Flush answers, and gate, where not nil, what it waits for.
+// deferrer is a Transactor that can defer. The words of its works say what they
+// do: "long" takes 60 ms, "wait" lasts until its context ends, "bad" fails, "boom"
+// panics, everything else takes a millisecond. It notes what it does, "+" behind a
+// word for a deferred transaction, and at a flush how many ends were told before.
+type deferrer struct {
+	talk *talk
+	// flush is called by Flush, with its number, where it is not nil.
 	flush func(n int) error
 	n     int
+	// lasts is how long a flush takes, if it may.
+	lasts time.Duration
 }
 
-func (l *ledger) note(format string, args ...any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.notes = append(l.notes, fmt.Sprintf(format, args...))
-}
+func (*deferrer) Defers(*bench) bool { return true }
 
-func (l *ledger) all() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.notes)
-}
-
-// ledgerPayload says what a work does.
-type ledgerPayload struct {
-	Sleep string `json:"sleep,omitempty"`
-	Fail  bool   `json:"fail,omitempty"`
-}
-
-type ledgerTransactor struct{}
-
-func (ledgerTransactor) Transact(ctx context.Context, l *ledger, w sdk.Transaction, fn func(context.Context, *ledger) (sdk.Captured, error)) error {
-	if _, err := fn(ctx, l); err != nil {
-		l.note("rolled back %s", w.ChangeID)
+func (d *deferrer) Transact(ctx context.Context, conn *bench, w Transaction, fn func(ctx context.Context, tx *bench) (Captured, error)) error {
+	if w.Deferred {
+		ctx = context.WithValue(ctx, deferredKey{}, "+")
+	}
+	if _, err := fn(ctx, conn); err != nil {
 		return err
 	}
-	how := "commit"
-	if w.Deferred {
-		how = "defer"
-	}
-	l.note("%s %s", how, w.ChangeID)
 	return nil
 }
 
-func (ledgerTransactor) Markers(context.Context, *ledger, sdk.Fence, []string) ([]sdk.Marker, error) {
-	return nil, nil
-}
+type deferredKey struct{}
 
-func (ledgerTransactor) Defers(*ledger) bool { return true }
+func (*deferrer) Markers(context.Context, *bench, Fence, []string) ([]Marker, error) { return nil, nil }
 
-func (ledgerTransactor) Flush(_ context.Context, l *ledger) error {
-	l.mu.Lock()
-	l.n++
-	n := l.n
-	l.mu.Unlock()
-	var err error
-	if l.flush != nil {
-		err = l.flush(n)
+func (d *deferrer) Flush(ctx context.Context, conn *bench) error {
+	told := 0
+	for _, line := range d.talk.said() {
+		if strings.Contains(line, " done") {
+			told++
+		}
 	}
-	l.note("flush: %v", err)
-	return err
+	conn.note(fmt.Sprintf("flush after %d", told))
+	select {
+	case <-time.After(time.Millisecond + d.lasts):
+	case <-ctx.Done():
+	}
+	if err := ctx.Err(); err != nil {
+		conn.note(err.Error())
+		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	}
+	d.n++
+	if d.flush != nil {
+		return d.flush(d.n)
+	}
+	return nil
 }
 
-// play executes works named c0, c1, … that are all sent at once, and returns the
-// notes, with the ends that the host heard of, and how the conversation ended.
-func play(t *testing.T, l *ledger, works ...string) ([]string, error) {
+// deferring returns a bench whose target can defer, and its Transactor.
+func deferring() (*bench, *deferrer) {
+	b, d := newBench(), &deferrer{}
+	b.driver.Transactor = d
+	b.spec.Apply = func(ctx context.Context, conn *bench, s *benchStep) error {
+		plus, _ := ctx.Value(deferredKey{}).(string)
+		conn.note(s.Payload.Word + plus)
+		switch s.Payload.Word {
+		case "wait":
+			<-ctx.Done()
+			return context.Cause(ctx)
+		case "bad":
+			return Errorf(Conflict, "it exists")
+		case "boom":
+			panic("boom")
+		case "long":
+			time.Sleep(60 * time.Millisecond)
+		}
+		time.Sleep(time.Millisecond)
+		return nil
+	}
+	return b, d
+}
+
+// all starts the works at once, one for each word; one that begins with "!" is not
+// in a transaction.
+func (k *talk) all(lease time.Duration, words ...string) {
+	for i, word := range words {
+		s := &pluginv1.StartCommand{Handle: k.handle, Sequence: uint32(i), Work: work(strings.TrimPrefix(word, "!"))}
+		s.Work.Transactional = !strings.HasPrefix(word, "!")
+		k.toPlug <- &pluginv1.ExecuteRequest{Command: &pluginv1.ExecuteRequest_Start{Start: s}}
+	}
+	if lease > 0 {
+		k.lease(lease)
+	}
+	synctest.Wait()
+}
+
+// dones returns the events without beginnings, each work's end in short.
+func (k *talk) dones() string {
+	var list []string
+	for _, line := range k.said() {
+		if strings.Contains(line, " done") {
+			list = append(list, strings.Replace(line, " done", "", 1))
+		}
+	}
+	return strings.Join(list, "; ")
+}
+
+func (k *talk) expectDones(want string) {
+	k.t.Helper()
+	if got := k.dones(); got != want {
+		k.t.Errorf("ends: %s\nwant: %s", got, want)
+	}
+}
+
+func (d *deferrer) talks(t *testing.T, b *bench) *talk {
 	t.Helper()
-	p := &sdk.Plugin{
-		Name: "ledger", Version: "1.0.0",
-		Drivers: []sdk.Driver{sdk.NewDriver(sdk.DriverSpec[sdk.None, *ledger]{
-			Type: "ledger", Open: func(context.Context, sdk.None) (*ledger, error) { return l, nil }, Transactor: ledgerTransactor{},
-		})},
-		Templates: []sdk.Template{sdk.NewTemplate(sdk.TemplateSpec[*ledger, sdk.None, ledgerPayload]{
-			Name: "entry",
-			Apply: func(ctx context.Context, l *ledger, s *sdk.Step[sdk.None, ledgerPayload]) error {
-				if d, err := time.ParseDuration(s.Payload.Sleep); err == nil {
-					select {
-					case <-time.After(d):
-					case <-ctx.Done():
-						return ctx.Err()
-					}
-				}
-				if s.Payload.Fail {
-					return errors.New("it fails")
-				}
-				if !s.Transactional {
-					l.note("done %s", s.ChangeID)
-				}
-				return nil
-			},
-		})},
-	}
-	conn := sdktest.Start(t, p).Conn
-	opened, err := pluginv1.NewTargetSystemServiceClient(conn).Open(t.Context(), &pluginv1.OpenRequest{Id: "db", Driver: "ledger", Values: []byte("{}")})
-	if err != nil || opened.GetFailure() != nil {
-		t.Fatal(err, opened.GetFailure())
-	}
-	stream, err := pluginv1.NewChangeServiceClient(conn).Execute(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if works[0] == "{}" {
-		works[0] = `{"sleep": "15ms"}` // until the others have arrived
-	}
-	for i, text := range works {
-		start := &pluginv1.StartCommand{Handle: opened.GetHandle(), Sequence: uint32(i), Work: &pluginv1.Work{
-			ChangeId: fmt.Sprint("c", i), ExecutionId: "run", Template: "entry", Direction: pluginv1.Direction_DIRECTION_APPLY,
-			Fence: &pluginv1.Fence{Scope: "s", Token: 1}, Transactional: !strings.Contains(text, "plain"),
-			Steps: []*pluginv1.Step{{Apply: &pluginv1.Payload{Json: []byte(strings.ReplaceAll(text, "plain", ""))}}},
-		}}
-		if err := stream.Send(&pluginv1.ExecuteRequest{Command: &pluginv1.ExecuteRequest_Start{Start: start}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// What comes before the end of the works is answered as a host does.
-	closed := false
-	left := len(works)
-	for {
-		said, err := stream.Recv()
-		if err != nil {
-			if errors.Is(err, io.EOF) {
-				err = nil
-			}
-			return l.all(), err
-		}
-		switch e := said.GetEvent().(type) {
-		case *pluginv1.ExecuteResponse_Checkpoint:
-			if err := stream.Send(&pluginv1.ExecuteRequest{Command: &pluginv1.ExecuteRequest_Ack{Ack: &pluginv1.AckCommand{Checkpoint: e.Checkpoint.GetCheckpoint()}}}); err != nil {
-				t.Fatal(err)
-			}
-		case *pluginv1.ExecuteResponse_Begun:
-			l.note("begun c%d", said.GetSequence())
-		case *pluginv1.ExecuteResponse_Done:
-			how := "applied"
-			switch {
-			case e.Done.GetSkipped():
-				how = "skipped"
-			case e.Done.GetFailure() != nil:
-				how = fmt.Sprintf("failed clean=%t", e.Done.GetClean())
-			}
-			l.note("host: c%d %s", said.GetSequence(), how)
-			left--
-		}
-		if left == 0 && !closed {
-			closed = true
-			if err := stream.CloseSend(); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	d.talk = b.begin(t)
+	return d.talk
 }
 
-// without leaves out notes that begin with a word.
-func without(notes []string, word string) []string {
-	return slices.DeleteFunc(slices.Clone(notes), func(n string) bool { return strings.HasPrefix(n, word) })
-}
-
-// first returns where a note comes first.
-func first(t *testing.T, notes []string, note string) int {
-	t.Helper()
-	i := slices.Index(notes, note)
-	if i < 0 {
-		t.Fatalf("there is no %q in %q", note, notes)
-	}
-	return i
-}
-
-func TestGroupIsToldWhenItIsDurable(t *testing.T) {
+func TestGroup(t *testing.T) {
 	t.Parallel()
-	l := &ledger{}
-	works := make([]string, 20)
-	for i := range works {
-		works[i] = "{}"
-	}
-	notes, err := play(t, l, works...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	deferred := 0
-	flushed := true
-	told := -1
-	done := map[int]bool{}
-	for _, n := range notes {
-		var c int
-		switch {
-		case strings.HasPrefix(n, "defer "):
-			deferred++
-			flushed = false
-			fmt.Sscanf(n, "defer c%d", &c) //nolint:errcheck // the note was made here
-			done[c] = false
-		case strings.HasPrefix(n, "commit "):
-			fmt.Sscanf(n, "commit c%d", &c) //nolint:errcheck // as above
-			done[c] = flushed
-		case strings.HasPrefix(n, "flush"):
-			flushed = true
-			for c := range done {
-				done[c] = true
-			}
-		case strings.HasPrefix(n, "host: "):
-			fmt.Sscanf(n, "host: c%d applied", &c) //nolint:errcheck // as above
-			if !done[c] {
-				t.Errorf("the host hears of c%d before it is durable: %q", c, notes)
-			}
-			if c != told+1 {
-				t.Errorf("the host hears of c%d after c%d", c, told)
-			}
-			told = c
+	lostOnce := func(n int) error {
+		if n == 1 {
+			return errors.New("commit: disk full")
 		}
+		return nil
 	}
-	if told != len(works)-1 {
-		t.Errorf("the host heard of %d works of %d", told+1, len(works))
+	tests := []struct {
+		name  string
+		words string
+		flush func(n int) error
+		did   string
+		want  string
+	}{
+		{
+			name: "short ones", words: "a b c d",
+			// The last one is not deferred, as nothing follows it.
+			did: "a, b+, c+, d, flush after 1", want: "0 marker; 1 marker; 2 marker; 3 marker",
+		},
+		{name: "one alone", words: "a", did: "a", want: "0 marker"},
+		{name: "two", words: "a b", did: "a, b", want: "0 marker; 1 marker"},
+		{
+			name: "not a transaction", words: "a b !c d e f",
+			did:  "a, b+, flush after 1, c, d, e+, f, flush after 4",
+			want: "0 marker; 1 marker; 2; 3 marker; 4 marker; 5 marker",
+		},
+		{
+			name: "a failure", words: "a b c bad d",
+			did:  "a, b+, c+, bad+, flush after 1",
+			want: "0 marker; 1 marker; 2 marker; 3 clean step-clean CONFLICT 0/-1 it exists; 4 skipped",
+		},
+		{
+			name: "a panic", words: "a b boom d",
+			did:  "a, b+, boom+, flush after 1",
+			want: "0 marker; 1 marker; 2 INTERNAL 0/-1 Apply of template note panicked: boom; 3 skipped",
+		},
+		{
+			name: "a failure in the end", words: "a b c bad",
+			did:  "a, b+, c+, bad, flush after 1",
+			want: "0 marker; 1 marker; 2 marker; 3 clean step-clean CONFLICT 0/-1 it exists",
+		},
+		{
+			name: "a long one", words: "a b long c d e",
+			did:  "a, b+, long+, flush after 1, c, d+, e, flush after 4",
+			want: "0 marker; 1 marker; 2 marker; 3 marker; 4 marker; 5 marker",
+		},
+		{
+			name: "a long one first", words: "long a b c",
+			did: "long, a, b+, c, flush after 2", want: "0 marker; 1 marker; 2 marker; 3 marker",
+		},
+		{
+			name: "more than are held", words: "a" + strings.Repeat(" b", 40),
+			did: "a" + strings.Repeat(", b+", 32) + ", flush after 1" + strings.Repeat(", b+", 7) + ", b, flush after 33",
+			want: strings.TrimSuffix(strings.Join(func() (list []string) {
+				for i := range 41 {
+					list = append(list, fmt.Sprintf("%d marker", i))
+				}
+				return list
+			}(), "; "), "; "),
+		},
+		{
+			name: "nothing is in place", words: "a b c d", flush: lostOnce,
+			did: "a, b+, c+, d, flush after 1, b, c, d", want: "0 marker; 1 marker; 2 marker; 3 marker",
+		},
+		{
+			name: "nothing is in place, and then one fails", words: "a b bad c", flush: lostOnce,
+			did:  "a, b+, bad+, flush after 1, b, bad",
+			want: "0 marker; 1 marker; 2 clean step-clean CONFLICT 0/-1 it exists; 3 skipped",
+		},
+		{
+			name: "nothing is in place, before one that is no transaction", words: "a b !c d", flush: lostOnce,
+			did: "a, b+, flush after 1, b, c, d", want: "0 marker; 1 marker; 2; 3 marker",
+		},
 	}
-	if deferred < 10 {
-		t.Errorf("%d of 20 short transactions were deferred: %q", deferred, notes)
-	}
-	if notes := without(notes, "begun"); notes[0] != "commit c0" {
-		t.Errorf("the first one is not known to be short: %q", notes)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, func(t *testing.T) {
+				b, d := deferring()
+				d.flush = tt.flush
+				k := d.talks(t, b)
+				k.all(0, strings.Fields(tt.words)...)
+				// What is not in a transaction waits for the host once.
+				for range 200 {
+					time.Sleep(time.Millisecond)
+					k.answer(1, false)
+				}
+				if err := k.end(); err != nil {
+					t.Errorf("end: %v", err)
+				}
+				k.expectDones(tt.want)
+				k.expectDid(tt.did)
+			})
+		})
 	}
 }
 
-func TestGroupAndOtherWorks(t *testing.T) {
+// A work that fails only when it is done again keeps the later ones from being
+// done at all.
+func TestGroupRedoneFails(t *testing.T) {
 	t.Parallel()
-	t.Run("what is no transaction comes after what is durable", func(t *testing.T) {
-		t.Parallel()
-		notes, err := play(t, &ledger{}, "{}", "{}", "{}", "plain{}", "{}")
-		if err != nil || first(t, notes, "host: c2 applied") > first(t, notes, "done c3") {
-			t.Errorf("%q, %v", notes, err)
+	inBubble(t, func(t *testing.T) {
+		b, d := deferring()
+		d.flush = func(int) error { return errors.New("rolled back") }
+		apply, times := b.spec.Apply, 0
+		b.spec.Apply = func(ctx context.Context, conn *bench, s *benchStep) error {
+			if s.Payload.Word == "second" {
+				if times++; times == 2 {
+					return Errorf(Conflict, "not now")
+				}
+			}
+			return apply(ctx, conn, s)
 		}
-	})
-	t.Run("a failure", func(t *testing.T) {
-		t.Parallel()
-		notes, err := play(t, &ledger{}, "{}", "{}", "{}", `{"fail": true}`, "{}")
-		want := []string{"host: c0 applied", "host: c1 applied", "host: c2 applied", "host: c3 failed clean=true", "host: c4 skipped"}
-		if got := slices.DeleteFunc(slices.Clone(notes), func(n string) bool { return !strings.HasPrefix(n, "host") }); err != nil || !slices.Equal(got, want) {
-			t.Errorf("the host heard %q, %v", got, err)
-		}
-		if first(t, notes, "flush: <nil>") > first(t, notes, "host: c1 applied") {
-			t.Errorf("%q", notes)
-		}
-	})
-	t.Run("a long one", func(t *testing.T) {
-		t.Parallel()
-		notes, err := play(t, &ledger{}, "{}", "{}", `{"sleep": "150ms"}`, "{}", "{}")
-		if err != nil {
-			t.Fatal(err)
-		}
-		// It is announced while it runs, although the end of the one before it is
-		// held back, and nothing is deferred behind it.
-		if first(t, notes, "begun c2") > first(t, notes, "host: c1 applied") {
-			t.Errorf("%q", notes)
-		}
-		first(t, notes, "commit c3")
+		k := d.talks(t, b)
+		k.all(0, "a", "b", "second", "c", "d")
+		time.Sleep(time.Second)
+		k.expectDones("0 marker; 1 marker; 2 clean step-clean CONFLICT 0/-1 not now; 3 skipped; 4 skipped")
+		k.expectDid("a, b+, second+, c+, d, flush after 1, b")
+		_ = k.end()
 	})
 }
 
-func TestGroupThatIsNotDurable(t *testing.T) {
+// Where nobody knows what became of the works, the conversation breaks off, which
+// says so to the host.
+func TestGroupUnknown(t *testing.T) {
 	t.Parallel()
-	t.Run("rolled back", func(t *testing.T) {
-		t.Parallel()
-		l := &ledger{flush: func(n int) error {
-			if n == 1 {
-				return sdk.Errorf(sdk.Conflict, "the commit was refused")
-			}
-			return nil
-		}}
-		notes, err := play(t, l, "{}", "{}", "{}", "{}")
-		if err != nil {
-			t.Fatal(err)
-		}
-		lost := first(t, notes, "flush: the commit was refused")
-		for _, c := range []string{"c1", "c2"} {
-			if slices.Index(notes[:lost], "defer "+c) >= 0 && slices.Index(notes[lost:], "commit "+c) < 0 {
-				t.Errorf("%s is not done again: %q", c, notes)
-			}
-			if slices.Index(notes[:lost], "host: "+c+" applied") >= 0 {
-				t.Errorf("%s was told of before: %q", c, notes)
-			}
-		}
-		first(t, notes, "host: c3 applied")
-	})
-	for name, answer := range map[string]func(int) error{
-		"unknown": func(int) error { return fmt.Errorf("%w: the server is gone", sdk.ErrUnknownOutcome) },
-		"panic":   func(int) error { panic("boom") },
+	for name, flush := range map[string]func(int) error{
+		"unknown": func(int) error { return fmt.Errorf("commit: %w", ErrUnknownOutcome) },
+		"panic":   func(int) error { panic("bang") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			notes, err := play(t, &ledger{flush: answer}, "{}", "{}", "{}", "{}", "{}", "{}", "{}", "{}")
-			if err == nil || !strings.Contains(err.Error(), "durable") {
-				t.Errorf("the conversation ended with %v", err)
-			}
-			deferred := 0
-			for _, n := range notes {
-				if c, ok := strings.CutPrefix(n, "defer "); ok {
-					deferred++
-					if slices.Contains(notes, "host: "+c+" applied") {
-						t.Errorf("the host heard of %s: %q", c, notes)
-					}
+			inBubble(t, func(t *testing.T) {
+				b, d := deferring()
+				d.flush = flush
+				k := d.talks(t, b)
+				k.all(0, "a", "b", "bad", "c")
+				if err := <-k.ended; status.Code(err) != codes.Unknown || !strings.Contains(err.Error(), "2 changes") {
+					t.Errorf("end: %v", err)
 				}
-			}
-			if deferred == 0 {
-				t.Errorf("nothing was deferred: %q", notes)
-			}
+				k.expectDones("0 marker")
+				k.expectDid("a, b+, bad+, flush after 1")
+			})
 		})
 	}
+}
+
+// That a work was begun, and is alive, is told while the ends before it are held.
+func TestGroupBegun(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		b, d := deferring()
+		k := d.talks(t, b)
+		k.all(0, "a", "b", "wait", "c")
+		time.Sleep(51 * time.Millisecond)
+		synctest.Wait()
+		k.expect("0 begun", "0 done marker")
+		time.Sleep(2 * time.Millisecond)
+		synctest.Wait()
+		k.expect("0 begun", "0 done marker", "2 begun")
+		time.Sleep(3 * time.Second)
+		if n := k.heartbeats(); n != 3 {
+			t.Errorf("%d heartbeats in 3 s", n)
+		}
+		k.stop(pluginv1.StopMode_STOP_MODE_NOW)
+		time.Sleep(time.Second)
+		k.expect("0 begun", "0 done marker", "2 begun", "1 done marker",
+			"2 done clean step-clean CANCELLED 0/-1 stopped on request", "3 done skipped")
+		_ = k.end()
+	})
+}
+
+// A flush that takes long is no silence.
+func TestGroupHeartbeat(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		b, d := deferring()
+		d.lasts = time.Minute // as long as it waits for a lock
+		k := d.talks(t, b)
+		k.all(0, "a", "b", "c")
+		time.Sleep(61 * time.Second)
+		if n := k.heartbeats(); n < 59 {
+			t.Errorf("%d heartbeats in a minute", n)
+		}
+		k.expectDones("0 marker; 1 marker; 2 marker")
+		_ = k.end()
+	})
+}
+
+// But it does not keep a conversation that has to end.
+func TestGroupFlushIsBounded(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		b, d := deferring()
+		d.lasts = time.Hour
+		k := d.talks(t, b)
+		k.all(0, "a", "b", "c")
+		time.Sleep(time.Minute)
+		began := time.Now()
+		k.stop(pluginv1.StopMode_STOP_MODE_NOW)
+		if err := <-k.ended; status.Code(err) != codes.Unknown || time.Since(began) != flushTime {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+		k.expectDones("0 marker")
+	})
+}
+
+// However a conversation ends, what was done is made durable.
+func TestGroupIsCutShort(t *testing.T) {
+	t.Parallel()
+	const cancelled = "0 marker; 1 marker; 2 clean step-clean CANCELLED 0/-1 stopped on request; 3 skipped"
+	tests := []struct {
+		name  string
+		words string
+		lease time.Duration
+		cut   func(k *talk)
+		lost  bool // the flush says that nothing is in place
+		did   string
+		want  string
+		gone  bool
+	}{
+		{
+			name: "stop now", words: "a b wait c", did: "a, b+, wait+, flush after 1", want: cancelled,
+			cut: func(k *talk) { k.stop(pluginv1.StopMode_STOP_MODE_NOW) },
+		},
+		{
+			// What was rolled back with the one that was stopped is not begun again.
+			name: "stop now, and all is lost", words: "a b wait c", lost: true, did: "a, b+, wait+, flush after 1",
+			want: "0 marker; 1 skipped; 2 skipped; 3 skipped",
+			cut:  func(k *talk) { k.stop(pluginv1.StopMode_STOP_MODE_NOW) },
+		},
+		{
+			name: "stop after the step", words: "a b long c d", did: "a, b+, long+, flush after 1",
+			want: "0 marker; 1 marker; 2 marker; 3 skipped; 4 skipped",
+			cut:  func(k *talk) { k.stop(pluginv1.StopMode_STOP_MODE_AFTER_STEP) },
+		},
+		{
+			name: "lease", words: "a b wait c", lease: 30 * time.Millisecond, did: "a, b+, wait+, flush after 1",
+			want: "0 marker; 1 marker; 2 clean step-clean FENCED 0/-1 the lease ran out before the work was done; 3 skipped",
+			cut:  func(*talk) {},
+		},
+		{
+			name: "lease, and all is lost", words: "a b wait c", lease: 30 * time.Millisecond, lost: true, did: "a, b+, wait+, flush after 1",
+			want: "0 marker; 1 clean step-clean FENCED 0/-1 the lease ran out before the work was done; 2 skipped; 3 skipped",
+			cut:  func(*talk) {},
+		},
+		{
+			name: "host gone", words: "a b wait c", did: "a, b+, wait+, flush after 1", want: "0 marker", gone: true,
+			cut: func(k *talk) { k.cancel() },
+		},
+		{
+			name: "host gone, and all is lost", words: "a b wait c", lost: true, did: "a, b+, wait+, flush after 1", want: "0 marker", gone: true,
+			cut: func(k *talk) { k.cancel() },
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, func(t *testing.T) {
+				b, d := deferring()
+				if tt.lost {
+					d.flush = func(int) error { return errors.New("rolled back") }
+				}
+				k := d.talks(t, b)
+				k.all(tt.lease, strings.Fields(tt.words)...)
+				time.Sleep(20 * time.Millisecond)
+				synctest.Wait()
+				k.expectDones("0 marker")
+				tt.cut(k)
+				time.Sleep(time.Second)
+				k.expectDones(tt.want)
+				k.expectDid(tt.did)
+				if tt.gone {
+					if err := <-k.ended; status.Code(err) != codes.Canceled {
+						t.Errorf("end: %v", err)
+					}
+					return
+				}
+				_ = k.end()
+			})
+		})
+	}
+}
+
+// The plugin is asked to end while results are held.
+func TestGroupPluginEnds(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		b, d := deferring()
+		k := d.talks(t, b)
+		k.all(0, "a", "b", "wait", "c")
+		time.Sleep(20 * time.Millisecond)
+		k.server.stop(t.Context())
+		k.expectDid("a, b+, wait+, flush after 1")
+		if err := <-k.ended; status.Code(err) != codes.FailedPrecondition {
+			t.Errorf("end: %v", err)
+		}
+		if got := k.dones(); !strings.HasPrefix(got, "0 marker; 1 marker; 2 clean step-clean CANCELLED") {
+			t.Errorf("ends: %s", got)
+		}
+	})
 }

@@ -520,3 +520,17 @@ func TestPostgreSQLGroupIsWritten(t *testing.T) {
 		})
 	}
 }
+
+// A server that has failed has lost the transactions together with their markers,
+// and behind a pooler the connection does not show it.
+func TestPostgreSQLGroupIsLost(t *testing.T) {
+	t.Parallel()
+	c, other := postgres(t)
+	ctx := t.Context()
+	must(t, inGroup(ctx, c, "a", 1, "INSERT INTO t VALUES (1)"))
+	must(t, inGroup(ctx, c, "b", 1, "INSERT INTO t VALUES (2)"))
+	must(t, other.db.exec(ctx, stmt("DELETE FROM flamingockMarker WHERE change_id = 'b'")))
+	if err := flushed(t, c); !errors.Is(err, sdk.ErrUnknownOutcome) {
+		t.Errorf("flush: %v", err)
+	}
+}
