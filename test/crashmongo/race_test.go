@@ -2,11 +2,8 @@ package crashmongo
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -124,93 +121,12 @@ func TestTenAtOnce(t *testing.T) {
 	})
 }
 
-// TestKilledAtRandomUntilDone kills instances at random moments, more often than
-// not the one that works, and starts others in their place until everything is
-// applied. The moments are drawn from a fixed seed, but machines differ.
+// TestKilledAtRandomUntilDone kills instances at random moments until everything
+// is applied.
 func TestKilledAtRandomUntilDone(t *testing.T) {
 	t.Parallel()
-	eachRace(t, func(t *testing.T, w *world, _ bool) {
-		rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // which process dies is no secret
-		g := &group{t: t, p: w.p}
-		var all sync.WaitGroup
-		for range instances / 2 { // a killed one is started anew at once, which costs the most
-			all.Go(g.work)
-		}
-		n := 0
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline) && !g.over(); {
-			time.Sleep(time.Duration(30+rng.IntN(300)) * time.Millisecond)
-			if g.kill(rng) {
-				n++
-			}
-		}
-		all.Wait()
-		w.p.Must(0, "apply")
-		t.Logf("%d kills", n)
+	eachRace(t, func(_ *testing.T, w *world, _ bool) {
+		// A killed one is started anew at once, which costs the most.
+		w.p.KilledUntilDone(e2etest.Killing{Instances: instances / 2, Most: 100, For: 10 * time.Second, Pause: 300 * time.Millisecond})
 	})
-}
-
-// group is the instances that are under way.
-type group struct {
-	t *testing.T
-	p *e2etest.Project
-
-	mu      sync.Mutex
-	running []*e2etest.Process
-	done    bool
-}
-
-// work runs instances, one after the other, until one ends by itself.
-func (g *group) work() {
-	for {
-		g.mu.Lock()
-		if g.done {
-			g.mu.Unlock()
-			return
-		}
-		pr := g.p.Start("apply")
-		g.running = append(g.running, pr)
-		g.mu.Unlock()
-		r := pr.Wait(2 * time.Minute)
-		g.mu.Lock()
-		g.running = slices.DeleteFunc(g.running, func(x *e2etest.Process) bool { return x == pr })
-		switch r.Code {
-		case 0:
-			g.done = true
-		case -1: // killed
-		default:
-			g.t.Errorf("an instance that was not killed failed:\n%s", r)
-			g.done = true
-		}
-		g.mu.Unlock()
-	}
-}
-
-func (g *group) over() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.done
-}
-
-// kill kills an instance, with its plugin or without: half of the time one that
-// does not wait for another.
-func (g *group) kill(rng *rand.Rand) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.done || len(g.running) == 0 {
-		return false
-	}
-	victims := g.running
-	if rng.IntN(2) == 0 {
-		busy := slices.DeleteFunc(slices.Clone(g.running), func(pr *e2etest.Process) bool { return pr.Said("waiting for the lock") })
-		if len(busy) > 0 {
-			victims = busy
-		}
-	}
-	victim := victims[rng.IntN(len(victims))]
-	if rng.IntN(2) == 0 {
-		victim.SignalAll(syscall.SIGKILL)
-	} else {
-		victim.Signal(syscall.SIGKILL)
-	}
-	return true
 }

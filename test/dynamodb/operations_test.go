@@ -3,28 +3,20 @@
 package dynamodb
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
-	"io/fs"
-	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/flamingock/flamingock-go/core"
-	"github.com/flamingock/flamingock-go/core/run"
-	"github.com/flamingock/flamingock-go/plugin/host"
 	dynamodbplugin "github.com/flamingock/flamingock-go/plugins/dynamodb"
 	"github.com/flamingock/flamingock-go/plugins/dynamodb/dynamotest"
+	"github.com/flamingock/flamingock-go/test/optest"
 )
 
 func TestMain(m *testing.M) {
@@ -34,72 +26,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// world is the tables of one test with a project.
+// world is the tables of one test.
 type world struct {
-	t        *testing.T
-	client   *dynamodb.Client
-	endpoint string
-	prefix   string
-	root     string
-	files    fstest.MapFS
-}
-
-func newWorld(t *testing.T) *world {
-	t.Helper()
-	endpoint, prefix := dynamotest.Endpoint(t), dynamotest.Prefix(t)
-	client := dynamodb.New(dynamodb.Options{
-		BaseEndpoint: &endpoint, Region: dynamotest.Region,
-		Credentials: credentials.NewStaticCredentialsProvider(dynamotest.AccessKeyID, dynamotest.SecretAccessKey, ""),
-	})
-	return &world{t: t, client: client, endpoint: endpoint, prefix: prefix, root: t.TempDir(), files: fstest.MapFS{}}
-}
-
-// engine is that of a new process.
-func (w *world) engine() *core.Engine {
-	w.t.Helper()
-	p := host.InProcess(dynamodbplugin.New(), host.Options{})
-	e, err := core.New(core.Config{
-		Root: w.root, Logger: slog.New(slog.DiscardHandler),
-		Stages: []core.Stage{{Name: "changes", FS: fs.FS(w.files), Dir: "changes"}},
-		Targets: []core.Target{{ID: "db", Type: "dynamodb", Values: map[string]any{
-			"endpoint": w.endpoint, "region": dynamotest.Region, "tablePrefix": w.prefix,
-			"accessKeyId": dynamotest.AccessKeyID, "secretAccessKey": "${env:FLAMINGOCK_TEST_SECRET_KEY}",
-		}}},
-		Vars:    map[string]string{"prefix": w.prefix},
-		Plugins: []run.Plugin{p},
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(func() {
-		_ = e.Close(context.Background())
-		_ = p.Close(context.Background())
-	})
-	return e
-}
-
-// change adds a change with one step.
-func (w *world) change(n int, id, apply, rollback string) {
-	indent := strings.ReplaceAll(strings.TrimRight(apply, "\n"), "\n", "\n      ")
-	text := fmt.Sprintf("id: %s\nauthor: test\ntargetSystem: db\ntemplate: dynamodb\nsteps:\n  - apply:\n      %s\n", id, indent)
-	if rollback != "" {
-		text += "    rollback: " + rollback + "\n"
-	}
-	w.files[filepath.Join("changes", fmt.Sprintf("_%04d__%s.yaml", n, id))] = &fstest.MapFile{Data: []byte(text)}
-}
-
-func (w *world) apply() {
-	w.t.Helper()
-	if _, err := w.engine().Apply(w.t.Context(), nil); err != nil {
-		w.t.Fatalf("apply: %v", err)
-	}
-}
-
-func (w *world) undo(id string) {
-	w.t.Helper()
-	if _, err := w.engine().Undo(w.t.Context(), run.Selection{Change: id}); err != nil {
-		w.t.Fatalf("undo %s: %v", id, err)
-	}
+	t      *testing.T
+	client *dynamodb.Client
+	prefix string
 }
 
 // snapshot is all there is, but what belongs to flamingock.
@@ -164,18 +95,6 @@ func (w *world) snapshot() string {
 	return strings.Join(out, "\n")
 }
 
-// operation is one case: what an operation does, and that its computed inverse
-// leaves what was there before.
-type operation struct {
-	name, apply string
-	// setup are changes that come before.
-	setup      []string
-	want, gone []string
-	explicit   string
-	once       bool
-	nothing    bool
-}
-
 const (
 	users   = "{type: createTable, table: users, keySchema: {partitionKey: pk}, attributes: {pk: S}}"
 	people  = `{type: putItems, table: users, items: [{pk: ann, age: 30}, {pk: bob, tags: {$ss: [a, b]}, n: 12345678901234567890.123}]}`
@@ -183,105 +102,67 @@ const (
 		"globalSecondaryIndexes: [{index: byEmail, partitionKey: email, projection: {include: [name]}}]"
 )
 
-func operations() []operation {
-	return []operation{
-		{name: "createTable", apply: users, want: []string{"table users"}},
-		{name: "createTable with everything", apply: indexed + "\nstream: NEW_IMAGE\nttl: expires\ndeletionProtection: true", want: []string{"byEmail", "NEW_IMAGE", "expires"}},
-		{name: "deleteTable", setup: []string{users, people}, apply: "{type: deleteTable, table: users, allowDestroy: true}", gone: []string{"table users"}, explicit: users},
-		{name: "updateTable", setup: []string{users}, apply: "{type: updateTable, table: users, billingMode: PROVISIONED, provisionedThroughput: {read: 7, write: 3}}", want: []string{"PROVISIONED"}},
-		{name: "updateTable, protection", setup: []string{users}, apply: "{type: updateTable, table: users, deletionProtection: true}", want: []string{"true"}},
-		{name: "createGlobalSecondaryIndex", setup: []string{users, people}, apply: "{type: createGlobalSecondaryIndex, table: users, index: byAge, partitionKey: age, attributes: {age: N}, projection: KEYS_ONLY}", want: []string{"byAge"}},
-		{name: "deleteGlobalSecondaryIndex", setup: []string{indexed}, apply: "{type: deleteGlobalSecondaryIndex, table: users, index: byEmail}", gone: []string{"byEmail"}},
+func operations() []optest.Operation {
+	return []optest.Operation{
+		{Name: "createTable", Apply: users, Want: []string{"table users"}},
+		{Name: "createTable with everything", Apply: indexed + "\nstream: NEW_IMAGE\nttl: expires\ndeletionProtection: true", Want: []string{"byEmail", "NEW_IMAGE", "expires"}},
+		{Name: "deleteTable", Setup: []string{users, people}, Apply: "{type: deleteTable, table: users, allowDestroy: true}", Gone: []string{"table users"}, Rollback: users},
+		{Name: "updateTable", Setup: []string{users}, Apply: "{type: updateTable, table: users, billingMode: PROVISIONED, provisionedThroughput: {read: 7, write: 3}}", Want: []string{"PROVISIONED"}},
+		{Name: "updateTable, protection", Setup: []string{users}, Apply: "{type: updateTable, table: users, deletionProtection: true}", Want: []string{"true"}},
+		{Name: "createGlobalSecondaryIndex", Setup: []string{users, people}, Apply: "{type: createGlobalSecondaryIndex, table: users, index: byAge, partitionKey: age, attributes: {age: N}, projection: KEYS_ONLY}", Want: []string{"byAge"}},
+		{Name: "deleteGlobalSecondaryIndex", Setup: []string{indexed}, Apply: "{type: deleteGlobalSecondaryIndex, table: users, index: byEmail}", Gone: []string{"byEmail"}},
 		{
-			name:  "updateGlobalSecondaryIndex",
-			setup: []string{"type: createTable\ntable: users\nkeySchema: {partitionKey: pk}\nattributes: {pk: S, e: S}\nbillingMode: PROVISIONED\nprovisionedThroughput: {read: 5, write: 5}\nglobalSecondaryIndexes: [{index: byE, partitionKey: e, provisionedThroughput: {read: 2, write: 2}}]"},
-			apply: "{type: updateGlobalSecondaryIndex, table: users, index: byE, provisionedThroughput: {read: 4, write: 4}}", want: []string{`},4]`},
+			Name:  "updateGlobalSecondaryIndex",
+			Setup: []string{"type: createTable\ntable: users\nkeySchema: {partitionKey: pk}\nattributes: {pk: S, e: S}\nbillingMode: PROVISIONED\nprovisionedThroughput: {read: 5, write: 5}\nglobalSecondaryIndexes: [{index: byE, partitionKey: e, provisionedThroughput: {read: 2, write: 2}}]"},
+			Apply: "{type: updateGlobalSecondaryIndex, table: users, index: byE, provisionedThroughput: {read: 4, write: 4}}", Want: []string{`},4]`},
 		},
-		{name: "updateTimeToLive", setup: []string{users}, apply: "{type: updateTimeToLive, table: users, attribute: expires}", want: []string{"ttl of users"}},
-		{name: "updateStream", setup: []string{users}, apply: "{type: updateStream, table: users, viewType: KEYS_ONLY}", want: []string{"KEYS_ONLY"}},
-		{name: "putItems", setup: []string{users}, apply: people, want: []string{"12345678901234567890.123", `"ann"`}},
-		{name: "putItems, replaced", setup: []string{users, people}, apply: "{type: putItems, table: users, onConflict: replace, items: [{pk: ann, age: 31}, {pk: cid}]}", want: []string{`"31"`, "cid"}},
-		{name: "putItems in DynamoDB JSON", setup: []string{users}, apply: `{type: putItems, table: users, items: [{pk: {S: ann}, b: {B: aGk=}, l: {L: [{N: "1"}, {"NULL": true}]}}]}`, want: []string{"aGk="}},
-		{name: "seedFromFile", setup: []string{users}, apply: "{type: seedFromFile, table: users, file: seed.ndjson}", want: []string{"EUR", "JPY"}},
+		{Name: "updateTimeToLive", Setup: []string{users}, Apply: "{type: updateTimeToLive, table: users, attribute: expires}", Want: []string{"ttl of users"}},
+		{Name: "updateStream", Setup: []string{users}, Apply: "{type: updateStream, table: users, viewType: KEYS_ONLY}", Want: []string{"KEYS_ONLY"}},
+		{Name: "putItems", Setup: []string{users}, Apply: people, Want: []string{"12345678901234567890.123", `"ann"`}},
+		{Name: "putItems, replaced", Setup: []string{users, people}, Apply: "{type: putItems, table: users, onConflict: replace, items: [{pk: ann, age: 31}, {pk: cid}]}", Want: []string{`"31"`, "cid"}},
+		{Name: "putItems in DynamoDB JSON", Setup: []string{users}, Apply: `{type: putItems, table: users, items: [{pk: {S: ann}, b: {B: aGk=}, l: {L: [{N: "1"}, {"NULL": true}]}}]}`, Want: []string{"aGk="}},
+		{Name: "seedFromFile", Setup: []string{users}, Apply: "{type: seedFromFile, table: users, file: seed.ndjson}", Want: []string{"EUR", "JPY"}},
 		{
-			name: "updateItems", setup: []string{users, people}, want: []string{`"31"`},
-			apply: `{type: updateItems, table: users, keys: [{pk: ann}, {pk: new}], updateExpression: "SET #a = :a", names: {"#a": age}, values: {":a": 31}}`,
+			Name: "updateItems", Setup: []string{users, people}, Want: []string{`"31"`},
+			Apply: `{type: updateItems, table: users, keys: [{pk: ann}, {pk: new}], updateExpression: "SET #a = :a", names: {"#a": age}, values: {":a": 31}}`,
 		},
-		{name: "deleteItems", setup: []string{users, people}, apply: "{type: deleteItems, table: users, keys: [{pk: ann}, {pk: nobody}]}", gone: []string{`"ann"`}},
+		{Name: "deleteItems", Setup: []string{users, people}, Apply: "{type: deleteItems, table: users, keys: [{pk: ann}, {pk: nobody}]}", Gone: []string{`"ann"`}},
 		{
-			name: "transactWrite", setup: []string{users, people}, once: true, want: []string{"cid", `"32"`}, gone: []string{"bob"},
-			apply: "type: transactWrite\nitems:\n- put: {table: users, item: {pk: cid}}\n- update: {table: users, key: {pk: ann}, updateExpression: \"SET age = :a\", values: {\":a\": 32}}\n" +
+			Name: "transactWrite", Setup: []string{users, people}, Once: true, Want: []string{"cid", `"32"`}, Gone: []string{"bob"},
+			Apply: "type: transactWrite\nitems:\n- put: {table: users, item: {pk: cid}}\n- update: {table: users, key: {pk: ann}, updateExpression: \"SET age = :a\", values: {\":a\": 32}}\n" +
 				"- delete: {table: users, key: {pk: bob}}\n- conditionCheck: {table: users, key: {pk: zoe}, conditionExpression: attribute_not_exists(pk)}",
 		},
 		{
-			name: "backfill", setup: []string{users, people}, want: []string{`"kind"`},
-			apply:    `{type: backfill, table: users, filterExpression: attribute_not_exists(kind), updateExpression: "SET kind = :k", conditionExpression: attribute_not_exists(kind), values: {":k": user}, segments: 2, maxWriteUnitsPerSecond: 500}`,
-			explicit: `{type: backfill, table: users, filterExpression: "kind = :k", updateExpression: "REMOVE kind", values: {":k": user}}`,
+			Name: "backfill", Setup: []string{users, people}, Want: []string{`"kind"`},
+			Apply:    `{type: backfill, table: users, filterExpression: attribute_not_exists(kind), updateExpression: "SET kind = :k", conditionExpression: attribute_not_exists(kind), values: {":k": user}, segments: 2, maxWriteUnitsPerSecond: 500}`,
+			Rollback: `{type: backfill, table: users, filterExpression: "kind = :k", updateExpression: "REMOVE kind", values: {":k": user}}`,
 		},
-		{name: "executeStatement", setup: []string{users, people}, apply: `{type: executeStatement, statement: "UPDATE \"${var:prefix}users\" SET age = ? WHERE pk = ?", values: [33, ann]}`, want: []string{`"33"`}, explicit: "{type: deleteItems, table: users, keys: [{pk: ann}]}"},
-		{name: "assertTable", setup: []string{indexed}, apply: "{type: assertTable, table: users, indexExists: byEmail}", nothing: true, once: true},
-		{name: "assertItem", setup: []string{users, people}, apply: "{type: assertItem, table: users, key: {pk: ann}, equals: {age: 30}}", nothing: true, once: true},
+		{Name: "executeStatement", Setup: []string{users, people}, Apply: `{type: executeStatement, statement: "UPDATE \"${var:prefix}users\" SET age = ? WHERE pk = ?", values: [33, ann]}`, Want: []string{`"33"`}, Rollback: "{type: deleteItems, table: users, keys: [{pk: ann}]}"},
+		{Name: "assertTable", Setup: []string{indexed}, Apply: "{type: assertTable, table: users, indexExists: byEmail}", Nothing: true, Once: true},
+		{Name: "assertItem", Setup: []string{users, people}, Apply: "{type: assertItem, table: users, key: {pk: ann}, equals: {age: 30}}", Nothing: true, Once: true},
 	}
 }
 
 func TestOperations(t *testing.T) {
 	t.Parallel()
 	for _, o := range operations() {
-		t.Run(o.name, func(t *testing.T) {
+		t.Run(o.Name, func(t *testing.T) {
 			t.Parallel()
-			o.check(t, newWorld(t))
+			endpoint, prefix := dynamotest.Endpoint(t), dynamotest.Prefix(t)
+			w := &world{t: t, prefix: prefix, client: dynamodb.New(dynamodb.Options{
+				BaseEndpoint: &endpoint, Region: dynamotest.Region,
+				Credentials: credentials.NewStaticCredentialsProvider(dynamotest.AccessKeyID, dynamotest.SecretAccessKey, ""),
+			})}
+			(&optest.World{
+				T: t, Plugin: dynamodbplugin.New(), Template: "dynamodb", Type: "dynamodb",
+				Values: map[string]any{
+					"endpoint": endpoint, "region": dynamotest.Region, "tablePrefix": prefix,
+					"accessKeyId": dynamotest.AccessKeyID, "secretAccessKey": "${env:FLAMINGOCK_TEST_SECRET_KEY}",
+				},
+				Vars:     map[string]string{"prefix": prefix},
+				Files:    map[string]string{"seed.ndjson": "{\"pk\": \"EUR\", \"decimals\": 2}\n{\"pk\": \"JPY\", \"decimals\": 0}\n"},
+				Snapshot: w.snapshot,
+			}).Check(o)
 		})
-	}
-}
-
-func (o operation) check(t *testing.T, w *world) {
-	w.files["changes/seed.ndjson"] = &fstest.MapFile{Data: []byte("{\"pk\": \"EUR\", \"decimals\": 2}\n{\"pk\": \"JPY\", \"decimals\": 0}\n")}
-	for i, text := range o.setup {
-		w.change(i+1, fmt.Sprint("setup", i), text, "")
-	}
-	if len(o.setup) > 0 {
-		w.apply()
-	}
-	before := w.snapshot()
-	rollback := o.explicit
-	if rollback == "" {
-		rollback = "auto"
-	}
-	w.change(11, "first", o.apply, rollback)
-	w.apply()
-	after := w.snapshot()
-	if (after == before) != o.nothing {
-		t.Errorf("before\n%s\nafter\n%s", before, after)
-	}
-	for _, line := range o.want {
-		if !strings.Contains(after, line) {
-			t.Errorf("there is no %s in\n%s", line, after)
-		}
-	}
-	for _, line := range o.gone {
-		if strings.Contains(after, line) {
-			t.Errorf("there is %s in\n%s", line, after)
-		}
-	}
-	if !o.once {
-		// The same again, under another id: it changes nothing, and taking that
-		// back spares what the first one made.
-		w.change(12, "second", o.apply, rollback)
-		w.apply()
-		if again := w.snapshot(); again != after {
-			t.Errorf("after the first\n%s\nafter the second\n%s", after, again)
-		}
-		if rollback == "auto" {
-			w.undo("second")
-			if again := w.snapshot(); again != after {
-				t.Errorf("after the first\n%s\nafter the second was undone\n%s", after, again)
-			}
-		}
-	}
-	if rollback == "auto" {
-		w.undo("first")
-		if undone := w.snapshot(); undone != before {
-			t.Errorf("before\n%s\nafter undo\n%s", before, undone)
-		}
 	}
 }

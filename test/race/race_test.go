@@ -3,13 +3,10 @@ package race
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -124,13 +121,8 @@ func TestTenAtOnce(t *testing.T) {
 	}
 }
 
-// kills is how often an instance is killed, at most; a run ends earlier when an
-// instance finds everything applied.
-const kills = 40
-
-// TestKilledAtRandomUntilDone kills instances at random moments, more often than
-// not the one that works, and starts others in their place until everything is
-// applied. The moments are drawn from a fixed seed, but machines differ.
+// TestKilledAtRandomUntilDone kills instances at random moments until everything
+// is applied.
 func TestKilledAtRandomUntilDone(t *testing.T) {
 	t.Parallel()
 	for name, open := range databases() {
@@ -138,83 +130,8 @@ func TestKilledAtRandomUntilDone(t *testing.T) {
 			t.Parallel()
 			d := open(t)
 			p := project(t, d, "3s")
-			rng := rand.New(rand.NewPCG(1, 2))
-			g := &group{t: t, p: p}
-			var all sync.WaitGroup
-			for range instances {
-				all.Go(g.work)
-			}
-			n := 0
-			for deadline := time.Now().Add(90 * time.Second); n < kills && time.Now().Before(deadline) && !g.over(); {
-				time.Sleep(time.Duration(30+rng.IntN(200)) * time.Millisecond)
-				if g.kill(rng) {
-					n++
-				}
-			}
-			all.Wait()
-			p.Must(0, "apply")
-			t.Logf("%d kills", n)
+			p.KilledUntilDone(e2etest.Killing{Instances: instances, Most: 40, For: 90 * time.Second, Pause: 200 * time.Millisecond})
 			complete(t, d)
 		})
 	}
-}
-
-// group is the instances that are under way.
-type group struct {
-	t *testing.T
-	p *e2etest.Project
-
-	mu      sync.Mutex
-	running []*e2etest.Process
-	done    bool
-}
-
-// work runs instances, one after the other, until one ends by itself.
-func (g *group) work() {
-	for {
-		g.mu.Lock()
-		if g.done {
-			g.mu.Unlock()
-			return
-		}
-		pr := g.p.Start("apply")
-		g.running = append(g.running, pr)
-		g.mu.Unlock()
-		r := pr.Wait(3 * time.Minute)
-		g.mu.Lock()
-		g.running = slices.DeleteFunc(g.running, func(x *e2etest.Process) bool { return x == pr })
-		switch r.Code {
-		case 0:
-			g.done = true
-		case -1: // killed
-		default:
-			g.t.Errorf("an instance that was not killed failed:\n%s", r)
-			g.done = true
-		}
-		g.mu.Unlock()
-	}
-}
-
-func (g *group) over() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.done
-}
-
-// kill kills an instance, half of the time one that does not wait for another.
-func (g *group) kill(rng *rand.Rand) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.done || len(g.running) == 0 {
-		return false
-	}
-	victims := g.running
-	if rng.IntN(2) == 0 {
-		busy := slices.DeleteFunc(slices.Clone(g.running), func(pr *e2etest.Process) bool { return pr.Said("waiting for the lock") })
-		if len(busy) > 0 {
-			victims = busy
-		}
-	}
-	victims[rng.IntN(len(victims))].Signal(syscall.SIGKILL)
-	return true
 }

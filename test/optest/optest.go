@@ -1,0 +1,193 @@
+// Package optest holds every operation of a plugin to what operations promise: it
+// is done, done again it does nothing, and its computed inverse leaves what was
+// there before and spares what it did not make.
+package optest
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"github.com/flamingock/flamingock-go/core"
+	"github.com/flamingock/flamingock-go/core/run"
+	"github.com/flamingock/flamingock-go/plugin/host"
+	"github.com/flamingock/flamingock-go/plugin/sdk"
+)
+
+// World is one target system with a project.
+type World struct {
+	T testing.TB
+	// Plugin offers the template, and Template is its name.
+	Plugin   *sdk.Plugin
+	Template string
+	// Type and Values are the target system.
+	Type   string
+	Values map[string]any
+	Vars   map[string]string
+	// Files are those that changes attach, by name.
+	Files map[string]string
+	// Prepare does what an Operation's Setup says; nil means that it is changes.
+	Prepare func(setup []string)
+	// Snapshot is all there is in the target system, but what is flamingock's own.
+	Snapshot func() string
+
+	root    string
+	changes fstest.MapFS
+	said    log
+}
+
+// Operation is one case.
+type Operation struct {
+	Name string
+	// Setup is what comes before; see World.Prepare.
+	Setup []string
+	// Apply is the payload, as YAML.
+	Apply string
+	// Want are texts that are in the snapshot afterwards, Gone ones that are not.
+	Want, Gone []string
+	// Rollback is one for an operation that has no inverse: YAML, or none.
+	Rollback string
+	// Once: doing it again under another id fails, or is something else.
+	Once bool
+	// Nothing: it changes nothing.
+	Nothing bool
+}
+
+// Check runs one case.
+func (w *World) Check(o Operation) {
+	w.T.Helper()
+	if w.Prepare != nil {
+		w.Prepare(o.Setup)
+	} else if len(o.Setup) > 0 {
+		for i, text := range o.Setup {
+			w.change(i+1, fmt.Sprint("setup", i), text, "")
+		}
+		w.apply()
+	}
+	rollback := o.Rollback
+	switch rollback {
+	case "":
+		rollback = "auto"
+	case "none":
+		rollback = ""
+	}
+	before := w.Snapshot()
+	w.change(101, "first", o.Apply, rollback)
+	w.apply()
+	after := w.Snapshot()
+	if (after == before) != o.Nothing {
+		w.T.Errorf("before\n%s\nafter\n%s", before, after)
+	}
+	for _, text := range o.Want {
+		if !strings.Contains(after, text) {
+			w.T.Errorf("there is no %s in\n%s", text, after)
+		}
+	}
+	for _, text := range o.Gone {
+		if strings.Contains(after, text) {
+			w.T.Errorf("there is %s in\n%s", text, after)
+		}
+	}
+	if !o.Once {
+		w.change(102, "second", o.Apply, rollback)
+		w.apply()
+		w.want(after, "after the second")
+		if rollback == "auto" {
+			w.undo("second")
+			w.want(after, "after the second was undone")
+		}
+	}
+	if rollback == "auto" {
+		w.undo("first")
+		w.want(before, "after undo")
+	}
+	if said := w.said.String(); strings.Contains(said, "broke the protocol") {
+		w.T.Error(said)
+	}
+}
+
+func (w *World) want(want, when string) {
+	w.T.Helper()
+	if got := w.Snapshot(); got != want {
+		w.T.Errorf("%s\n%s\nwant\n%s", when, got, want)
+	}
+}
+
+// engine is that of a new process.
+func (w *World) engine() *core.Engine {
+	w.T.Helper()
+	if w.root == "" {
+		w.root = w.T.TempDir()
+	}
+	p := host.InProcess(w.Plugin, host.Options{})
+	e, err := core.New(core.Config{
+		Root: w.root, Logger: slog.New(slog.NewTextHandler(&w.said, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Stages:  []core.Stage{{Name: "changes", FS: fs.FS(w.changes), Dir: "changes"}},
+		Targets: []core.Target{{ID: "target", Type: w.Type, Values: w.Values}},
+		Vars:    w.Vars, Plugins: []run.Plugin{p},
+	})
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	w.T.Cleanup(func() {
+		_ = e.Close(context.Background())
+		_ = p.Close(context.Background())
+	})
+	return e
+}
+
+// change adds a change with one step.
+func (w *World) change(n int, id, apply, rollback string) {
+	if w.changes == nil {
+		w.changes = fstest.MapFS{}
+		for name, text := range w.Files {
+			w.changes[filepath.Join("changes", name)] = &fstest.MapFile{Data: []byte(text)}
+		}
+	}
+	indent := strings.ReplaceAll(strings.TrimRight(apply, "\n"), "\n", "\n      ")
+	text := fmt.Sprintf("id: %s\nauthor: test\ntargetSystem: target\ntemplate: %s\nsteps:\n  - apply:\n      %s\n", id, w.Template, indent)
+	if rollback != "" {
+		text += "    rollback: " + rollback + "\n"
+	}
+	w.changes[filepath.Join("changes", fmt.Sprintf("_%04d__%s.yaml", n, id))] = &fstest.MapFile{Data: []byte(text)}
+}
+
+func (w *World) apply() {
+	w.T.Helper()
+	if _, err := w.engine().Apply(w.T.Context(), nil); err != nil {
+		w.T.Fatalf("apply: %v", err)
+	}
+}
+
+func (w *World) undo(id string) {
+	w.T.Helper()
+	if _, err := w.engine().Undo(w.T.Context(), run.Selection{Change: id}); err != nil {
+		w.T.Fatalf("undo %s: %v", id, err)
+	}
+}
+
+// log gathers what goroutines log.
+type log struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+// Write implements io.Writer.
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// String returns all of it.
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
