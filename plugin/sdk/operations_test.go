@@ -61,7 +61,9 @@ func shelves(s *shelf) *sdk.Plugin {
 				Probe: func(context.Context, *shelf, *sdk.Step[sdk.None, shelfPut]) (sdk.Evidence, error) {
 					return sdk.Evidence{}, fmt.Errorf("look: %w", missing)
 				},
-				Capture: func(context.Context, *shelf, *sdk.Step[sdk.None, shelfPut]) ([]byte, error) { return []byte("before"), nil },
+				Capture: func(context.Context, *shelf, *sdk.Step[sdk.None, shelfPut]) ([]byte, error) {
+					return []byte("before"), nil
+				},
 				Apply: func(_ context.Context, c *shelf, s *sdk.Step[sdk.None, shelfPut]) error {
 					if s.Payload.Count == 7 {
 						return &sdk.Error{Code: sdk.Conflict, Part: -1, Path: "/count", Line: 1, Column: 1, Message: "unlucky"}

@@ -1,11 +1,7 @@
 package dynamodb
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -328,40 +324,6 @@ type SeedFromFile struct {
 	OnConflict string `json:"onConflict,omitempty" enum:"verify,replace,skip" default:"verify"`
 }
 
-// items reads the file.
-func (p *SeedFromFile) items(content []byte) ([]Item, error) {
-	wrong := func(line int, err error) error {
-		return &sdk.Error{
-			Code: sdk.Invalid, Part: -1, Clean: true, File: p.File, Line: line, Column: 1, Message: "this is no item: " + err.Error(), Err: err,
-		}
-	}
-	trimmed := bytes.TrimSpace(content)
-	var out []Item
-	if bytes.HasPrefix(trimmed, []byte("[")) {
-		if err := json.Unmarshal(trimmed, &out); err != nil {
-			return nil, wrong(1, err)
-		}
-		return out, nil
-	}
-	lines := bufio.NewScanner(bytes.NewReader(content))
-	lines.Buffer(nil, 1<<20)
-	for n := 1; lines.Scan(); n++ {
-		line := bytes.TrimSpace(lines.Bytes())
-		if len(line) == 0 {
-			continue
-		}
-		var item Item
-		if err := item.UnmarshalJSON(line); err != nil {
-			return nil, wrong(n, err)
-		}
-		out = append(out, item)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, wrong(0, err)
-	}
-	return out, nil
-}
-
 func seedFromFile() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, SeedFromFile]
 	items := func(s step) ([]Item, error) {
@@ -369,7 +331,7 @@ func seedFromFile() sdk.Operation[*Conn] {
 		if !ok {
 			return nil, sdk.Errorf(sdk.Invalid, "the file %q was not sent along", s.Payload.File)
 		}
-		return s.Payload.items(content)
+		return sdk.Records[Item](s.Payload.File, content)
 	}
 	return sdk.NewOperation(sdk.OperationSpec[*Conn, SeedFromFile]{
 		Type: "seedFromFile", Summary: "puts the items of a file into a table",
@@ -379,12 +341,8 @@ func seedFromFile() sdk.Operation[*Conn] {
 				if !ok {
 					continue
 				}
-				_, err := s.Apply.items(content)
-				var e *sdk.Error
-				if errors.As(err, &e) {
-					c.Report(sdk.Diagnostic{
-						Field: sdk.FieldApply, Step: s.Index, Path: "/file", File: e.File, Line: e.Line, Column: e.Column, Code: "bad-item", Summary: e.Message,
-					})
+				if _, err := sdk.Records[Item](s.Apply.File, content); err != nil {
+					c.ReportFile(s.Index, "/file", err)
 				}
 			}
 		},

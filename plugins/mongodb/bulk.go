@@ -1,10 +1,7 @@
 package mongodb
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -265,48 +262,18 @@ const seedBatch = 500
 
 // documents reads the file.
 func (p *SeedFromFile) documents(changeID string, step int, content []byte) ([]bson.D, error) {
-	var list []Document
-	trimmed := bytes.TrimSpace(content)
-	wrong := func(line int, err error) error {
-		return &sdk.Error{
-			Code: sdk.Invalid, Part: -1, Clean: true, File: p.File, Line: line, Column: 1, Message: "this is no document in Extended JSON: " + extJSONText(err), Err: err,
-		}
-	}
-	if bytes.HasPrefix(trimmed, []byte("[")) {
-		var raw []json.RawMessage
-		if err := json.Unmarshal(trimmed, &raw); err != nil {
-			return nil, wrong(1, err)
-		}
-		for _, r := range raw {
-			var d Document
-			if err := d.UnmarshalJSON(r); err != nil {
-				return nil, wrong(1, err)
-			}
-			list = append(list, d)
-		}
-	} else {
-		lines := bufio.NewScanner(bytes.NewReader(content))
-		lines.Buffer(nil, 17<<20)
-		for n := 1; lines.Scan(); n++ {
-			line := bytes.TrimSpace(lines.Bytes())
-			if len(line) == 0 {
-				continue
-			}
-			var d Document
-			if err := d.UnmarshalJSON(line); err != nil {
-				return nil, wrong(n, err)
-			}
-			list = append(list, d)
-		}
-		if err := lines.Err(); err != nil {
-			return nil, wrong(0, err)
-		}
+	list, err := sdk.Records[Document](p.File, content)
+	if err != nil {
+		return nil, err
 	}
 	if p.IDField != "" {
 		for i, d := range list {
 			id, ok := lookup(d.D, p.IDField)
 			if !ok {
-				return nil, wrong(i+1, fmt.Errorf("there is no field %q", p.IDField))
+				return nil, &sdk.Error{
+					Code: sdk.Invalid, Part: -1, Clean: true, File: p.File, Line: 1, Column: 1,
+					Message: fmt.Sprintf("document %d has no field %q", i+1, p.IDField),
+				}
 			}
 			list[i].D = append(bson.D{{Key: "_id", Value: id}}, d.D...)
 		}
@@ -331,12 +298,8 @@ func seedFromFile() sdk.Operation[*Conn] {
 				if !ok {
 					continue
 				}
-				_, err := s.Apply.documents("", 0, content)
-				var e *sdk.Error
-				if errors.As(err, &e) {
-					c.Report(sdk.Diagnostic{
-						Field: sdk.FieldApply, Step: s.Index, Path: "/file", File: e.File, Line: e.Line, Column: e.Column, Code: "bad-document", Summary: e.Message,
-					})
+				if _, err := s.Apply.documents("", 0, content); err != nil {
+					c.ReportFile(s.Index, "/file", err)
 				}
 			}
 		},
