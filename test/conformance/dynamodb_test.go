@@ -2,7 +2,7 @@ package conformance
 
 import (
 	"context"
-	"encoding/json"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -15,38 +15,11 @@ import (
 	"github.com/flamingock/flamingock-go/core/audit"
 	"github.com/flamingock/flamingock-go/core/audit/audittest"
 	"github.com/flamingock/flamingock-go/core/lock/locktest"
-	"github.com/flamingock/flamingock-go/core/run"
 	"github.com/flamingock/flamingock-go/plugin/host"
-	"github.com/flamingock/flamingock-go/plugin/sdk"
-	"github.com/flamingock/flamingock-go/plugin/sdk/store"
+	dynamodbplugin "github.com/flamingock/flamingock-go/plugins/dynamodb"
 	"github.com/flamingock/flamingock-go/plugins/dynamodb/dynamotest"
-	dynamostore "github.com/flamingock/flamingock-go/plugins/dynamodb/store"
+	"github.com/flamingock/flamingock-go/test/e2etest"
 )
-
-// dynamoConfig is the configuration of a store in a test.
-type dynamoConfig struct {
-	Endpoint string `json:"endpoint"`
-	Prefix   string `json:"prefix"`
-}
-
-func (c dynamoConfig) client() *dynamodb.Client {
-	return dynamodb.New(dynamodb.Options{
-		Region: dynamotest.Region, BaseEndpoint: &c.Endpoint,
-		Credentials: credentials.NewStaticCredentialsProvider(dynamotest.AccessKeyID, dynamotest.SecretAccessKey, ""),
-	})
-}
-
-// dynamoPlugin offers the store and nothing else.
-func dynamoPlugin() *sdk.Plugin {
-	return &sdk.Plugin{Name: "dynamodb", Version: "0.1.0", Summary: "DynamoDB", Stores: []sdk.StoreDriver{
-		sdk.NewStore(sdk.StoreSpec[dynamoConfig]{Type: "dynamodb", Summary: "DynamoDB", Open: func(ctx context.Context, c store.Config[dynamoConfig]) (store.Store, error) {
-			p := c.Values.Prefix
-			return dynamostore.Open(ctx, c.Values.client(), dynamostore.Options{
-				AuditTable: p + "audit", LockTable: p + "lock", StoreTable: p + "store", Zone: c.Zone,
-			})
-		}}),
-	}}
-}
 
 // sharedDynamo is a store whose tables a Java instance uses as well.
 type sharedDynamo struct {
@@ -69,25 +42,30 @@ func (s *sharedDynamo) HoldAsJava(ctx context.Context, key, owner string, ttl ti
 
 func TestDynamoDBStore(t *testing.T) {
 	t.Parallel()
-	p := host.InProcess(dynamoPlugin(), host.Options{})
-	t.Cleanup(func() {
-		// The test's context has ended by now.
-		if err := p.Close(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
-	t.Run("in memory", func(t *testing.T) {
-		audittest.Run(t, func(t *testing.T) audit.Store {
-			c := dynamoConfig{Endpoint: dynamotest.Endpoint(t), Prefix: dynamotest.Prefix(t)}
-			doc, err := json.Marshal(c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := p.OpenStore(t.Context(), run.Config{ID: "audit", Driver: "dynamodb", Values: doc})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return &sharedDynamo{Store: s, java: c.client(), lock: c.Prefix + "lock"}
+	for name, p := range map[string]*host.Plugin{
+		"in memory": host.InProcess(dynamodbplugin.New(), host.Options{}),
+		"process":   host.Open(host.Options{Path: filepath.Join(e2etest.Binaries(t), "flamingock-plugin-dynamodb")}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			t.Cleanup(func() {
+				// The test's context has ended by now.
+				if err := p.Close(context.WithoutCancel(t.Context())); err != nil {
+					t.Error(err)
+				}
+			})
+			audittest.Run(t, func(t *testing.T) audit.Store {
+				endpoint, prefix := dynamotest.Endpoint(t), dynamotest.Prefix(t)
+				s := open(t, p, "dynamodb", map[string]any{
+					"endpoint": endpoint, "region": dynamotest.Region, "tablePrefix": prefix,
+					"accessKeyId": dynamotest.AccessKeyID, "secretAccessKey": dynamotest.SecretAccessKey,
+				})
+				client := dynamodb.New(dynamodb.Options{
+					Region: dynamotest.Region, BaseEndpoint: &endpoint,
+					Credentials: credentials.NewStaticCredentialsProvider(dynamotest.AccessKeyID, dynamotest.SecretAccessKey, ""),
+				})
+				return &sharedDynamo{Store: s, java: client, lock: prefix + "flamingockLock"}
+			})
 		})
-	})
+	}
 }
