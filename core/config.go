@@ -25,6 +25,7 @@ import (
 	"github.com/flamingock/flamingock-go/core/change"
 	"github.com/flamingock/flamingock-go/core/diag"
 	"github.com/flamingock/flamingock-go/core/run"
+	"github.com/flamingock/flamingock-go/core/secret"
 )
 
 // Config says what to run, on what, and where the record is kept. Only Stages
@@ -70,6 +71,10 @@ type Config struct {
 	// EncryptionKey encrypts captured state that may hold secrets: a random
 	// text of at least 16 characters, usually a reference.
 	EncryptionKey string
+
+	// SecretSinks take the secrets that target systems give only once, by the name
+	// that payloads use.
+	SecretSinks map[string]secret.Sink
 
 	// Actor is on whose behalf changes are applied; it goes into the entries.
 	Actor string

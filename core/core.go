@@ -294,6 +294,7 @@ func (e *Engine) options(store audit.Store) run.Options {
 		Metadata:      e.cfg.Metadata,
 		Resolver:      e.resolver,
 		Sealer:        e.sealer,
+		Sinks:         e.cfg.SecretSinks,
 		Logger:        e.log,
 		Observe:       e.cfg.Observe,
 		StopAfterStep: e.cfg.StopAfterStep,

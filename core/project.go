@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/flamingock/flamingock-go/core/diag"
 	"github.com/flamingock/flamingock-go/core/plan"
 	"github.com/flamingock/flamingock-go/core/run"
+	"github.com/flamingock/flamingock-go/core/secret"
 )
 
 // project is the changes as read and checked.
@@ -374,6 +376,9 @@ func (e *Engine) takeChecked(p *project, c *change.Change, checked run.Checked) 
 	for _, d := range checked.Diagnostics {
 		problems = append(problems, placed(c, d))
 	}
+	for _, o := range checked.Outputs {
+		problems = append(problems, e.checkOutput(c, o)...)
+	}
 	possible := checked.Transactional && k.Binding.Transactional
 	switch {
 	case c.Transactional == nil:
@@ -396,6 +401,26 @@ func (e *Engine) takeChecked(p *project, c *change.Change, checked run.Checked) 
 		k.Transactional = true
 	}
 	return problems
+}
+
+// checkOutput reports a secret that would go nowhere.
+func (e *Engine) checkOutput(c *change.Change, o run.OutputRef) diag.Diagnostics {
+	d := run.CheckDiagnostic{Severity: diag.Error, Field: "apply", Step: o.Step, Path: o.Path}
+	name, _, err := secret.SplitSink(o.Sink)
+	_, known := e.cfg.SecretSinks[name]
+	switch {
+	case err != nil:
+		d.Code, d.Summary = "bad-sink", err.Error()
+	case !known:
+		d.Code, d.Summary = "unknown-sink", fmt.Sprintf("there is no secret sink %q", name)
+		d.Fix = fmt.Sprintf("configure it, such as `secretSinks: {%s: {directory: secrets}}`", name)
+		if len(e.cfg.SecretSinks) > 0 {
+			d.Fix = "name one of: " + strings.Join(slices.Sorted(maps.Keys(e.cfg.SecretSinks)), ", ")
+		}
+	default:
+		return nil
+	}
+	return diag.Diagnostics{placed(c, d)}
 }
 
 // checkWork is what a plugin is shown of a change to check it.

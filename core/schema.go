@@ -161,7 +161,11 @@ func ProjectSchema(plugins []*run.Metadata) map[string]any {
 			"yaml":       object{"enum": []string{"1.1", "1.2"}},
 			"actor":      text,
 			"cache":      object{"type": "boolean"},
-			"lock":       object{"type": "object", "additionalProperties": false, "properties": object{"lease": text, "wait": text}},
+			"secretSinks": object{"type": "object", "description": "Where secrets go that a target system gives only once.", "additionalProperties": object{
+				"type": "object", "additionalProperties": false, "minProperties": 1, "maxProperties": 1,
+				"properties": object{"directory": text, "command": object{"type": "array", "items": text, "minItems": 1}},
+			}},
+			"lock": object{"type": "object", "additionalProperties": false, "properties": object{"lease": text, "wait": text}},
 			"auditStore": object{"type": "object", "allOf": storeRules, "properties": object{
 				"type": kind(storeTypes), "plugin": text, "lockKey": text, "timeZone": text, "encryptionKey": text,
 			}},

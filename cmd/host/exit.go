@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/flamingock/flamingock-go/core"
 	"github.com/flamingock/flamingock-go/core/audit"
@@ -27,6 +28,7 @@ const (
 	exitEdited      = 15  // an applied change was edited
 	exitRecord      = 16  // the audit trail could not be written
 	exitLost        = 17  // the lock was lost in the middle
+	exitInProgress  = 18  // a change goes on in its target; run again later
 	exitNotFound    = 126 // a plugin or the project file is missing
 	exitInterrupted = 130 // stopped on request
 )
@@ -46,6 +48,8 @@ const exitCodes = `Exit codes:
    15  an applied change was edited
    16  the audit trail could not be written
    17  the lock was lost in the middle of the run
+   18  a change goes on in its target system, such as a review by people; run
+       apply again later
   126  a plugin or the project file is missing
   130  stopped on request
 `
@@ -122,12 +126,43 @@ func exitCode(err error) int {
 	case errors.Is(err, run.ErrStopped), errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case errors.As(err, &changed):
-		if changed.Status == run.StatusRolledBack {
-			return exitFailed
-		}
-		return exitFailedDirty
+		return changesCode(err)
 	case errors.As(err, &issues):
 		return exitDecision
 	}
 	return exitError
+}
+
+// changesCode returns the code of the worst that happened to changes: stages that
+// run beside one another end each in their own way.
+func changesCode(err error) int {
+	rank := []int{exitInProgress, exitDecision, exitFailed, exitFailedDirty}
+	worst := exitInProgress
+	var walk func(err error)
+	walk = func(err error) {
+		code := exitInProgress
+		switch e := err.(type) { //nolint:errorlint // each error of the tree is looked at
+		case *run.ChangeError:
+			switch e.Status {
+			case run.StatusInProgress:
+			case run.StatusRolledBack:
+				code = exitFailed
+			default:
+				code = exitFailedDirty
+			}
+		case *run.IssuesError:
+			code = exitDecision
+		case interface{ Unwrap() []error }:
+			for _, each := range e.Unwrap() {
+				walk(each)
+			}
+		case interface{ Unwrap() error }:
+			walk(e.Unwrap())
+		}
+		if slices.Index(rank, code) > slices.Index(rank, worst) {
+			worst = code
+		}
+	}
+	walk(err)
+	return worst
 }

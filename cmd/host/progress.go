@@ -49,6 +49,8 @@ func (p *progress) observe(e run.Event) {
 		p.show(fmt.Sprintf("[%d/%d] %s on %s", p.ended+1, p.total, e.ChangeID, e.Target))
 	case run.ChangeProgress:
 		p.show(p.detail(e))
+	case run.SecretStored:
+		p.line(terminal.Green, "→", fmt.Sprintf("%s  gave a secret to %s/%s", e.ChangeID, e.Sink, e.Key))
 	case run.ChangeEnded:
 		p.change(e)
 	case run.LockAcquired, run.StageStarted, run.StageEnded:
@@ -164,6 +166,8 @@ func statusWord(s run.Status) string {
 		return "failed, and its rollback too"
 	case run.StatusUnknown:
 		return "outcome unknown"
+	case run.StatusInProgress:
+		return "in progress, goes on in its target system"
 	case run.StatusNeedsDecision:
 		return "needs a decision"
 	case run.StatusNotReached:
@@ -185,6 +189,8 @@ func statusLook(s run.Status) (terminal.Style, string) {
 		return terminal.Dim, "·"
 	case run.StatusNotReached:
 		return terminal.Dim, "-"
+	case run.StatusInProgress:
+		return terminal.Yellow, "…"
 	case run.StatusNeedsDecision, run.StatusUnknown:
 		return terminal.Yellow, "?"
 	case run.StatusRolledBack, run.StatusFailed, run.StatusRollbackFailed:

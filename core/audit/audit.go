@@ -85,6 +85,9 @@ const (
 	// OpRecover marks an entry that settles what an earlier, interrupted
 	// execution left open.
 	OpRecover Operation = "recover"
+	// OpWait marks a STARTED entry of a change whose run ended in order while
+	// what it began goes on in its target.
+	OpWait Operation = "wait"
 )
 
 // Entry is one row of the audit trail. Entries are never changed or removed.
@@ -147,6 +150,9 @@ const (
 	StepApplied CheckpointKind = "APPLIED"
 	// StepUndone means that the step's rollback has been done.
 	StepUndone CheckpointKind = "UNDONE"
+	// StepSaved carries what a step wants to know of itself later: how far it is,
+	// what it made. The newest counts.
+	StepSaved CheckpointKind = "SAVED"
 )
 
 // Checkpoint is the durable progress of one change inside one execution.
@@ -158,7 +164,7 @@ type Checkpoint struct {
 	Step int
 	Part int
 	Kind CheckpointKind
-	// Data is the captured state, sealed where it may hold secrets.
+	// Data is the captured or saved state, sealed where it may hold secrets.
 	Data []byte
 }
 

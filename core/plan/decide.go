@@ -136,6 +136,7 @@ type Decision struct {
 type Row struct {
 	States     []audit.State
 	Undo       *bool
+	Waiting    *bool
 	Tx         *bool
 	Edited     *bool
 	Policy     change.RunPolicy
@@ -150,6 +151,7 @@ type Row struct {
 func (r Row) matches(s Situation) bool {
 	return (r.States == nil || slices.Contains(r.States, s.State)) &&
 		(r.Undo == nil || *r.Undo == (s.Operation == audit.OpUndo)) &&
+		(r.Waiting == nil || *r.Waiting == (s.Operation == audit.OpWait)) &&
 		(r.Tx == nil || *r.Tx == s.Transactional) &&
 		(r.Edited == nil || *r.Edited == s.Edited) &&
 		(r.Policy == "" || r.Policy == s.Policy) &&
@@ -197,9 +199,11 @@ func buildTable() []Row {
 		{States: inPlace, Action: Skip, Why: "applied"},
 
 		// Interrupted: started, and no word of how it ended.
+		{States: started, Waiting: yes, Evidence: []Evidence{AllApplied}, Action: RecordApplied, Why: "its target system has finished it"},
 		{States: started, Undo: no, Evidence: []Evidence{AllApplied}, Action: RecordApplied, Why: "interrupted after it was applied and before that was recorded"},
 		{States: started, Undo: no, Evidence: []Evidence{NoneApplied}, Action: Run, Why: "interrupted before anything of it was in place"},
 		{States: started, Undo: no, Edited: yes, Action: Ask, Why: "interrupted in the middle, and edited since"},
+		{States: started, Waiting: yes, Action: Resume, Why: "in progress in its target system"},
 		{States: started, Undo: no, Evidence: []Evidence{SomeApplied}, Action: Resume, Why: "interrupted in the middle; it is known what is in place"},
 		{States: started, Undo: no, Recovery: change.AlwaysRetry, Action: Resume, Why: "interrupted, outcome unknown; its author allows a retry"},
 		{States: started, Undo: no, Action: Ask, Why: "interrupted, outcome unknown"},

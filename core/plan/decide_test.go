@@ -92,6 +92,17 @@ func TestBetterThanJava(t *testing.T) {
 		"started, nothing in place, edited since": {
 			with(func(s *plan.Situation) { s.State, s.Evidence, s.Edited = audit.Started, plan.NoneApplied, true }), plan.Run,
 		},
+		"in progress, nothing known": {
+			with(func(s *plan.Situation) { s.State, s.Operation = audit.Started, audit.OpWait }), plan.Resume,
+		},
+		"in progress, edited since": {
+			with(func(s *plan.Situation) { s.State, s.Operation, s.Edited = audit.Started, audit.OpWait, true }), plan.Ask,
+		},
+		"in progress, done meanwhile": {
+			with(func(s *plan.Situation) {
+				s.State, s.Operation, s.Evidence = audit.Started, audit.OpWait, plan.AllApplied
+			}), plan.RecordApplied,
+		},
 		"undo started, all there": {
 			with(func(s *plan.Situation) {
 				s.State, s.Operation, s.Evidence = audit.Started, audit.OpUndo, plan.AllApplied
@@ -177,7 +188,7 @@ func TestEveryRowIsReached(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for _, state := range states {
-		for _, op := range []audit.Operation{"", audit.OpApply, audit.OpUndo, audit.OpFix, audit.OpRecover} {
+		for _, op := range []audit.Operation{"", audit.OpApply, audit.OpUndo, audit.OpFix, audit.OpRecover, audit.OpWait} {
 			for _, evidence := range []plan.Evidence{plan.Unknown, plan.AllApplied, plan.NoneApplied, plan.SomeApplied} {
 				for _, recovery := range []change.Recovery{change.ManualIntervention, change.AlwaysRetry} {
 					for _, policy := range []change.RunPolicy{change.Once, change.OnChange, change.Always} {

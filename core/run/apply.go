@@ -321,6 +321,8 @@ func stageState(s Status) StageState {
 		return StageNotReached
 	case StatusNeedsDecision:
 		return StageBlocked
+	case StatusInProgress:
+		return StageInProgress
 	case StatusRolledBack, StatusFailed, StatusRollbackFailed, StatusUnknown:
 	}
 	return StageFailed
@@ -328,7 +330,7 @@ func stageState(s Status) StageState {
 
 // worse returns the state that says more about a stage.
 func worse(a, b StageState) StageState {
-	rank := map[StageState]int{StageUpToDate: 0, StageCompleted: 1, StageNotReached: 2, StageBlocked: 3, StageFailed: 4}
+	rank := map[StageState]int{StageUpToDate: 0, StageCompleted: 1, StageNotReached: 2, StageInProgress: 3, StageBlocked: 4, StageFailed: 5}
 	if rank[b] > rank[a] {
 		return b
 	}

@@ -40,6 +40,8 @@ func (e *ChangeError) Error() string {
 		fmt.Fprintf(&b, "\n    left behind: possibly some of it. Look at `flamingock issue get -c %s --guidance`", e.ChangeID)
 	case StatusUnknown:
 		b.WriteString("\n    left behind: not known yet. Run apply again: it finds out first")
+	case StatusInProgress:
+		b.WriteString("\n    it goes on in its target system. Run apply again later: it looks, and goes on from there")
 	case StatusApplied, StatusAlreadyApplied, StatusRecovered, StatusNeedsDecision, StatusNotReached, StatusUndone:
 	}
 	return b.String()

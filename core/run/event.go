@@ -50,6 +50,12 @@ type (
 		Stage, ChangeID string
 		Progress        Progress
 	}
+	// SecretStored tells that a secret which the target gives only once is in the
+	// project's sink, and where.
+	SecretStored struct {
+		Stage, ChangeID string
+		Sink, Key       string
+	}
 	// ChangeEnded tells how a change ended.
 	ChangeEnded struct {
 		Stage, ChangeID, Target string
@@ -72,6 +78,7 @@ func (Started) event()        {}
 func (StageStarted) event()   {}
 func (ChangeStarted) event()  {}
 func (ChangeProgress) event() {}
+func (SecretStored) event()   {}
 func (ChangeEnded) event()    {}
 func (StageEnded) event()     {}
 func (Ended) event()          {}

@@ -202,6 +202,8 @@ func (r *runner) checkpoints(ctx context.Context, it *item, markers []Marker, ha
 			p.undone = false
 		case audit.StepCaptured:
 			p.captured = c.Data
+		case audit.StepSaved:
+			p.saved = c.Data
 		case audit.StepApplied:
 			p.undone = false
 			if c.Part < 0 {
@@ -287,6 +289,11 @@ func (r *runner) probe(ctx context.Context, target Target, it *item, done []prog
 	if err != nil {
 		return err
 	}
+	for i := range w.Steps {
+		if err := r.remember(it.change, &w.Steps[i], done[w.Steps[i].Index]); err != nil {
+			return err
+		}
+	}
 	answers, err := target.Probe(ctx, w)
 	if err != nil {
 		// A probe that fails answers nothing; the recovery strategy decides.
@@ -300,12 +307,12 @@ func (r *runner) probe(ctx context.Context, target Target, it *item, done []prog
 		p := &done[a.Step]
 		switch a.Evidence {
 		case plan.AllApplied:
-			*p = progress{applied: true, captured: p.captured}
+			*p = progress{applied: true, captured: p.captured, saved: p.saved}
 		case plan.NoneApplied:
 			// It speaks of the whole step, so it cannot be right where a part
 			// is known to be in place.
 			if p.parts == 0 {
-				*p = progress{captured: p.captured}
+				*p = progress{captured: p.captured, saved: p.saved}
 			}
 		case plan.SomeApplied:
 			if a.PartsApplied >= p.parts {

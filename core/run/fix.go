@@ -61,7 +61,7 @@ func Fix(ctx context.Context, o Options, c *change.Change, d Decision) (*audit.E
 				return fmt.Errorf("read the checkpoints of change %q: %w", d.ChangeID, err)
 			}
 			for _, cp := range list {
-				if cp.Kind == audit.StepCaptured {
+				if cp.Kind == audit.StepCaptured || cp.Kind == audit.StepSaved {
 					cp.ExecutionID = r.executionID
 					b.Checkpoints = append(b.Checkpoints, cp)
 				}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/flamingock/flamingock-go/core/audit"
 	"github.com/flamingock/flamingock-go/core/change"
+	"github.com/flamingock/flamingock-go/core/secret"
 )
 
 // group applies transactional changes of one target. Their STARTED entries are
@@ -172,6 +173,26 @@ func (o *observer) Checkpoint(_ context.Context, work int, c audit.Checkpoint) e
 		return nil
 	}
 	return o.chain.flush()
+}
+
+// Output implements Observer.
+func (o *observer) Output(ctx context.Context, work int, out Output) error {
+	// From here on it may be quoted by whoever failed.
+	o.r.Redactor.Add(string(out.Value))
+	c := o.items[work].change
+	name, key, err := secret.SplitSink(out.Sink)
+	if err != nil {
+		return err
+	}
+	sink, ok := o.r.Sinks[name]
+	if !ok {
+		return fmt.Errorf("there is no secret sink %q", name)
+	}
+	if err := sink.Put(ctx, key, out.Value); err != nil {
+		return fmt.Errorf("hand a secret over to the sink %q: %w", name, o.r.Redactor.Error(err))
+	}
+	o.r.observe(SecretStored{Stage: c.Stage, ChangeID: c.ID, Sink: name, Key: key})
+	return nil
 }
 
 // Begun implements Observer.

@@ -154,6 +154,9 @@ type WorkStep struct {
 	// PartsApplied counts the leading parts of the step that are known to be in
 	// place, when an interrupted step is resumed.
 	PartsApplied int
+	// Saved is what the step saved last, for a step that goes on, is probed or is
+	// rolled back.
+	Saved []byte
 }
 
 // Checked is what a plugin's static check found out about one change.
@@ -168,6 +171,17 @@ type Checked struct {
 	Irreversible string
 	// Probed tells whether Probe can give an answer for this change.
 	Probed bool
+	// Outputs are the sinks that the change hands secrets to.
+	Outputs []OutputRef
+}
+
+// OutputRef says where a payload sends a secret that its target gives only once.
+type OutputRef struct {
+	Step int
+	// Path is a JSON pointer into apply.
+	Path string
+	// Sink names the sink and the place in it.
+	Sink string
 }
 
 // CheckDiagnostic is a problem in a payload; the engine adds the place.
@@ -242,12 +256,23 @@ type Observer interface {
 	// Checkpoint returns once c is durable; the plugin goes on only then. An
 	// error stops the work.
 	Checkpoint(ctx context.Context, work int, c audit.Checkpoint) error
+	// Output returns once the secret o is where the project wants it; the plugin
+	// goes on only then. An error stops the work.
+	Output(ctx context.Context, work int, o Output) error
 	// Begun tells that work was begun; informative.
 	Begun(work int)
 	// Progress tells how far a step is; informative.
 	Progress(work int, p Progress)
 	// Done tells how work ended.
 	Done(ctx context.Context, work int, r Result) error
+}
+
+// Output is a secret that a target gives only once.
+type Output struct {
+	Step int
+	// Sink names the sink and the place in it.
+	Sink  string
+	Value []byte
 }
 
 // Progress is how far a step is.
@@ -289,6 +314,9 @@ const (
 	CodeFenced      Code = "fenced"      // the lease is lost: token is stale
 	CodeCancelled   Code = "cancelled"   // stopped on request
 	CodeInternal    Code = "internal"    // everything else
+	// CodeInProgress is no failure: what the step began goes on in the target, and
+	// a later run goes on with the step.
+	CodeInProgress Code = "in-progress"
 )
 
 // TargetError is what a plugin or its target said about a failed work.

@@ -24,6 +24,9 @@ const (
 	StatusRollbackFailed Status = "ROLLBACK_FAILED"
 	// StatusUnknown: nobody can say how it ended; the next run finds out.
 	StatusUnknown Status = "OUTCOME_UNKNOWN"
+	// StatusInProgress: what it began goes on in its target; a later run goes on
+	// with it.
+	StatusInProgress Status = "IN_PROGRESS"
 	// StatusNeedsDecision: a person must decide.
 	StatusNeedsDecision Status = "NEEDS_DECISION"
 	// StatusNotReached: it is pending and the run ended before it.
@@ -37,10 +40,12 @@ type StageState string
 
 // The states of a stage.
 const (
-	StageUpToDate   StageState = "UP_TO_DATE"
-	StageCompleted  StageState = "COMPLETED"
-	StageFailed     StageState = "FAILED"
-	StageBlocked    StageState = "BLOCKED_MANUAL_INTERVENTION"
+	StageUpToDate  StageState = "UP_TO_DATE"
+	StageCompleted StageState = "COMPLETED"
+	StageFailed    StageState = "FAILED"
+	StageBlocked   StageState = "BLOCKED_MANUAL_INTERVENTION"
+	// StageInProgress: one of its changes goes on in its target.
+	StageInProgress StageState = "IN_PROGRESS"
 	StageNotReached StageState = "NOT_REACHED"
 )
 
@@ -156,6 +161,7 @@ func (r *Report) String() string {
 		{StatusFailed, "failed"},
 		{StatusRollbackFailed, "failed to roll back"},
 		{StatusUnknown, "with unknown outcome"},
+		{StatusInProgress, "in progress"},
 		{StatusNeedsDecision, "waiting for a decision"},
 		{StatusNotReached, "not reached"},
 		{StatusAlreadyApplied, "applied before"},

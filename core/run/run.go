@@ -49,6 +49,8 @@ type Options struct {
 	// nil where no template asks for it.
 	Resolver *secret.Resolver
 	Sealer   *secret.Sealer
+	// Sinks take the secrets that targets give only once, by name. Optional.
+	Sinks map[string]secret.Sink
 	// Redactor masks secret values in what is recorded. Optional.
 	Redactor *secret.Redactor
 	// Logger and Observe are optional.

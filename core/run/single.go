@@ -47,8 +47,25 @@ func (r *runner) single(ctx context.Context, c *chain, it *item) error {
 		return ErrStopped
 	case res.Err == nil:
 		return err
+	case res.Err.Code == CodeInProgress:
+		return r.goesOn(c, it, res)
 	}
 	return asked(ctx, res, r.compensate(c, it, res))
+}
+
+// goesOn records that what it began in its target takes longer than this run. The
+// change stays started; a later run looks at it and goes on.
+func (r *runner) goesOn(c *chain, it *item, res *Result) error {
+	e := r.entry(it.change, audit.Started)
+	e.Operation = audit.OpWait
+	e.Reason = "in progress: " + r.Redactor.Redact(res.Err.Message)
+	e.Duration = res.Duration
+	c.add(e)
+	if err := c.flush(); err != nil {
+		return r.failed(it, StatusUnknown, fmt.Errorf("%w; and that could not be recorded: %w", res.Err, err), nil)
+	}
+	it.newest = e
+	return r.failed(it, StatusInProgress, res.Err, nil)
 }
 
 // carry copies what is known of an interrupted execution under the id of this
@@ -68,6 +85,9 @@ func (r *runner) carry(it *item, done []progress) []audit.Checkpoint {
 		}
 		if p.captured != nil {
 			add(i, -1, audit.StepCaptured, p.captured)
+		}
+		if p.saved != nil {
+			add(i, -1, audit.StepSaved, p.saved)
 		}
 		switch {
 		case p.applied && !p.undone:

@@ -267,8 +267,15 @@ func (r *runner) undo(ctx context.Context, c *chain, it *item) error {
 		return fmt.Errorf("read the checkpoints of change %q: %w", it.change.ID, err)
 	}
 	for _, cp := range list {
-		if cp.Kind == audit.StepCaptured && cp.Step >= 0 && cp.Step < len(done) {
+		if cp.Step < 0 || cp.Step >= len(done) {
+			continue
+		}
+		switch cp.Kind {
+		case audit.StepCaptured:
 			done[cp.Step].captured = cp.Data
+		case audit.StepSaved:
+			done[cp.Step].saved = cp.Data
+		case audit.StepStarted, audit.StepApplied, audit.StepUndone:
 		}
 	}
 	it.done = done

@@ -15,6 +15,7 @@ type progress struct {
 	undone   bool // its rollback has been done
 	marked   bool // what is in place is proved by markers alone
 	captured []byte
+	saved    []byte
 }
 
 // begun tells whether anything of the step may be in place.
@@ -53,9 +54,9 @@ func (r *runner) work(c *change.Change, d Direction, done []progress) (Work, err
 		if d == DirectionRollback && !p.begun() {
 			continue
 		}
-		ws := WorkStep{Index: i, Mode: s.RollbackMode, Captured: p.captured, PartsApplied: p.parts}
-		if ws.Captured, err = r.Sealer.Open(p.captured); err != nil {
-			return Work{}, fmt.Errorf("change %q, step %d: %w", c.ID, i, err)
+		ws := WorkStep{Index: i, Mode: s.RollbackMode, PartsApplied: p.parts}
+		if err := r.remember(c, &ws, p); err != nil {
+			return Work{}, err
 		}
 		if ws.Apply, err = r.resolve(c, s.Apply); err != nil {
 			return Work{}, err
@@ -69,6 +70,17 @@ func (r *runner) work(c *change.Change, d Direction, done []progress) (Work, err
 		w.Steps = append(w.Steps, ws)
 	}
 	return w, nil
+}
+
+// remember gives s the state that an earlier execution kept of it.
+func (r *runner) remember(c *change.Change, s *WorkStep, p progress) (err error) {
+	if s.Captured, err = r.Sealer.Open(p.captured); err == nil {
+		s.Saved, err = r.Sealer.Open(p.saved)
+	}
+	if err != nil {
+		return fmt.Errorf("change %q, step %d: %w", c.ID, s.Index, err)
+	}
+	return nil
 }
 
 // resolve returns p with its references resolved.

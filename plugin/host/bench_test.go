@@ -64,6 +64,7 @@ func BenchmarkExecute(b *testing.B) {
 type silent struct{}
 
 func (silent) Checkpoint(context.Context, int, audit.Checkpoint) error { return nil }
+func (silent) Output(context.Context, int, run.Output) error           { return nil }
 func (silent) Begun(int)                                               {}
 func (silent) Progress(int, run.Progress)                              {}
 func (silent) Done(context.Context, int, run.Result) error             { return nil }

@@ -237,6 +237,8 @@ func (e *execution) handle(ctx context.Context, said *pluginv1.ExecuteResponse) 
 		}
 	case *pluginv1.ExecuteResponse_Checkpoint:
 		return e.checkpoint(ctx, said, ev.Checkpoint)
+	case *pluginv1.ExecuteResponse_Output:
+		return e.output(ctx, said, ev.Output)
 	case *pluginv1.ExecuteResponse_Progress:
 		if work, ok := e.underWay(ctx, said, "progress"); ok {
 			e.progress(ctx, work, ev.Progress)
@@ -328,12 +330,50 @@ func (e *execution) checkpoint(ctx context.Context, said *pluginv1.ExecuteRespon
 	return e.post(ctx, &pluginv1.ExecuteRequest{Command: &pluginv1.ExecuteRequest_Ack{Ack: ack}})
 }
 
+// output hands a secret over and answers.
+func (e *execution) output(ctx context.Context, said *pluginv1.ExecuteResponse, o *pluginv1.OutputEvent) bool {
+	ack := &pluginv1.AckCommand{Checkpoint: o.GetCheckpoint()}
+	answer := func() bool {
+		return e.post(ctx, &pluginv1.ExecuteRequest{Command: &pluginv1.ExecuteRequest_Ack{Ack: ack}})
+	}
+	work, ok := e.speaking(ctx, said, "an output")
+	if !ok || !e.keeps(ctx, work, "an output", int(o.GetStep()), len(o.GetValue())) {
+		ack.Refused = true
+		return answer()
+	}
+	err := e.obs.Output(ctx, work, run.Output{Step: int(o.GetStep()), Sink: o.GetSink(), Value: o.GetValue()})
+	if err != nil {
+		ack.Refused, ack.Reason = true, err.Error()
+	}
+	return answer()
+}
+
+// speaking returns the work that said speaks of, which must be under way and the
+// next to end.
+func (e *execution) speaking(ctx context.Context, said *pluginv1.ExecuteResponse, what string) (int, bool) {
+	if _, ok := e.current(ctx, said, what); !ok {
+		return 0, false
+	}
+	return e.underWay(ctx, said, what)
+}
+
+// keeps tells whether that much can be kept of a step.
+func (e *execution) keeps(ctx context.Context, work int, what string, step, bytes int) bool {
+	w := e.works[work]
+	if !hasStep(w, step) {
+		e.offend(ctx, "%s of step %d, which change %q does not have", what, step, w.ChangeID)
+		return false
+	}
+	if bytes > checkpointBytes {
+		e.offend(ctx, "%d bytes to be kept of step %d of change %q; %d MiB are the most", bytes, step, w.ChangeID, checkpointBytes>>20)
+		return false
+	}
+	return true
+}
+
 // record returns why c is refused; "" where it is durable.
 func (e *execution) record(ctx context.Context, said *pluginv1.ExecuteResponse, c *pluginv1.CheckpointEvent) string {
-	if _, ok := e.current(ctx, said, "a checkpoint"); !ok {
-		return e.offence
-	}
-	work, ok := e.underWay(ctx, said, "a checkpoint")
+	work, ok := e.speaking(ctx, said, "a checkpoint")
 	if !ok {
 		return e.offence
 	}
@@ -343,12 +383,7 @@ func (e *execution) record(ctx context.Context, said *pluginv1.ExecuteResponse, 
 		e.offend(ctx, "a checkpoint of the unknown kind %d", c.GetKind())
 		return e.offence
 	}
-	if !hasStep(w, int(c.GetStep())) {
-		e.offend(ctx, "a checkpoint of step %d, which change %q does not have", c.GetStep(), w.ChangeID)
-		return e.offence
-	}
-	if n := len(c.GetData()); n > checkpointBytes {
-		e.offend(ctx, "%d bytes to be kept of step %d of change %q; %d MiB are the most", n, c.GetStep(), w.ChangeID, checkpointBytes>>20)
+	if !e.keeps(ctx, work, "a checkpoint", int(c.GetStep()), len(c.GetData())) {
 		return e.offence
 	}
 	err := e.obs.Checkpoint(ctx, work, audit.Checkpoint{

@@ -58,6 +58,8 @@ func fromCode(c pluginv1.Code) run.Code {
 		return run.CodeFenced
 	case pluginv1.Code_CODE_CANCELLED:
 		return run.CodeCancelled
+	case pluginv1.Code_CODE_IN_PROGRESS:
+		return run.CodeInProgress
 	case pluginv1.Code_CODE_UNSPECIFIED, pluginv1.Code_CODE_INTERNAL:
 	}
 	return run.CodeInternal
@@ -71,6 +73,11 @@ func (s *session) checked(w run.Work, c *pluginv1.Checked) run.Checked {
 		Reason:        s.text(c.GetReason(), messageBytes),
 		Irreversible:  s.text(c.GetIrreversible(), messageBytes),
 		Probed:        c.GetProbed(),
+	}
+	for _, o := range c.GetOutputs() {
+		out.Outputs = append(out.Outputs, run.OutputRef{
+			Step: int(o.GetStep()), Path: o.GetPath(), Sink: s.text(o.GetSink(), excerptBytes),
+		})
 	}
 	for _, d := range c.GetDiagnostics() {
 		severity := diag.Error
@@ -207,6 +214,8 @@ func fromKind(k pluginv1.CheckpointKind) (audit.CheckpointKind, bool) {
 		return audit.StepApplied, true
 	case pluginv1.CheckpointKind_CHECKPOINT_KIND_UNDONE:
 		return audit.StepUndone, true
+	case pluginv1.CheckpointKind_CHECKPOINT_KIND_SAVED:
+		return audit.StepSaved, true
 	case pluginv1.CheckpointKind_CHECKPOINT_KIND_UNSPECIFIED:
 	}
 	return "", false

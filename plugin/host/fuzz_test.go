@@ -25,6 +25,9 @@ func FuzzExecute(f *testing.F) {
 	checkpoint := &pluginv1.ExecuteResponse{Event: &pluginv1.ExecuteResponse_Checkpoint{
 		Checkpoint: &pluginv1.CheckpointEvent{Checkpoint: 1, Kind: 1, Part: -1},
 	}}
+	output := &pluginv1.ExecuteResponse{Event: &pluginv1.ExecuteResponse_Output{
+		Output: &pluginv1.OutputEvent{Checkpoint: 2, Sink: "box/key", Value: []byte("x")},
+	}}
 	done := &pluginv1.ExecuteResponse{Event: &pluginv1.ExecuteResponse_Done{
 		Done: &pluginv1.DoneEvent{Duration: &durationpb.Duration{Seconds: 1}, Captured: map[int32][]byte{0: {1}}},
 	}}
@@ -32,6 +35,7 @@ func FuzzExecute(f *testing.F) {
 	failed := &pluginv1.ExecuteResponse{Event: &pluginv1.ExecuteResponse_Done{Done: &pluginv1.DoneEvent{Failure: &pluginv1.Failure{Code: 7}}}}
 	for _, said := range [][]*pluginv1.ExecuteResponse{
 		{begun, checkpoint, done},
+		{begun, checkpoint, output, done, output},
 		{begun, failed, skipped},
 		{done, done},
 		{skipped},
@@ -135,6 +139,14 @@ func (s *strict) Checkpoint(_ context.Context, work int, c audit.Checkpoint) err
 	s.is("checkpoint", work)
 	if c.Step != 0 || c.Part < -1 || c.Kind == "" {
 		s.t.Errorf("checkpoint %+v", c)
+	}
+	return nil
+}
+
+func (s *strict) Output(_ context.Context, work int, o run.Output) error {
+	s.is("output", work)
+	if o.Step != 0 {
+		s.t.Errorf("output %+v", o)
 	}
 	return nil
 }

@@ -197,6 +197,7 @@ type notes struct {
 	lines []string
 	// checkpoint and done may answer.
 	checkpoint func(c audit.Checkpoint) error
+	output     func(o run.Output) error
 	done       func(work int, r run.Result) error
 	// seen is told of every line, where not nil.
 	seen func(line string)
@@ -216,6 +217,14 @@ func (n *notes) Checkpoint(_ context.Context, work int, c audit.Checkpoint) erro
 	n.note("%d checkpoint %s of %s in %s at %d/%d %q", work, c.Kind, c.ChangeID, c.ExecutionID, c.Step, c.Part, c.Data)
 	if n.checkpoint != nil {
 		return n.checkpoint(c)
+	}
+	return nil
+}
+
+func (n *notes) Output(_ context.Context, work int, o run.Output) error {
+	n.note("%d output of step %d to %s: %q", work, o.Step, o.Sink, o.Value)
+	if n.output != nil {
+		return n.output(o)
 	}
 	return nil
 }

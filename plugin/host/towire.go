@@ -35,6 +35,7 @@ func toWork(w run.Work) *pluginv1.Work {
 			Mode:         toMode(s.Mode),
 			Captured:     s.Captured,
 			PartsApplied: int32(s.PartsApplied),
+			Saved:        s.Saved,
 		})
 	}
 	return out
@@ -121,6 +122,8 @@ func toKind(k audit.CheckpointKind) pluginv1.CheckpointKind {
 		return pluginv1.CheckpointKind_CHECKPOINT_KIND_APPLIED
 	case audit.StepUndone:
 		return pluginv1.CheckpointKind_CHECKPOINT_KIND_UNDONE
+	case audit.StepSaved:
+		return pluginv1.CheckpointKind_CHECKPOINT_KIND_SAVED
 	}
 	return pluginv1.CheckpointKind_CHECKPOINT_KIND_UNSPECIFIED
 }

@@ -66,6 +66,13 @@ func (c *Check[C, P]) Irreversible(reason string) {
 	}
 }
 
+// Output says that the step with the given Index hands a secret to sink, which is
+// written at path, a JSON pointer into apply. The host refuses the change where the
+// project has no such sink.
+func (c *Check[C, P]) Output(step int, path, sink string) {
+	c.result.outputs = append(c.result.outputs, output{step, path, sink})
+}
+
 // NotProbed says that Probe has no answer for this change.
 func (c *Check[C, P]) NotProbed() { c.result.notProbed = true }
 
@@ -89,4 +96,11 @@ type checkResult struct {
 	notTransactional string
 	irreversible     string
 	notProbed        bool
+	outputs          []output
+}
+
+// output is a place that a secret is handed to.
+type output struct {
+	step       int
+	path, sink string
 }

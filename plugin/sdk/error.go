@@ -19,6 +19,12 @@ const (
 	Permission              // not allowed
 	Fenced                  // the lease is lost: token is stale
 	Cancelled               // stopped on request
+	// InProgress is no failure. What Apply began goes on in the target and takes
+	// longer than a run should: a review by people, a DNS record that somebody has
+	// to set. The run ends there, and a later one calls Apply again, with what the
+	// step saved. The template needs a Probe, which answers Partly meanwhile.
+	// Message says what is waited for, Hint how to help it on.
+	InProgress
 )
 
 var (

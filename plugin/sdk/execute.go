@@ -53,7 +53,7 @@ func (s *changeService) Execute(stream grpc.BidiStreamingServer[pluginv1.Execute
 		arrived: make(chan struct{}, 1),
 		closed:  make(chan struct{}),
 		broken:  make(chan struct{}),
-		waiting: map[uint64]chan bool{},
+		waiting: map[uint64]chan *pluginv1.AckCommand{},
 	}
 	defer c.lease.stop()
 	go c.receive()
@@ -79,7 +79,7 @@ type conversation struct {
 	queue       []*pluginv1.StartCommand
 	afterStep   bool
 	checkpoints uint64
-	waiting     map[uint64]chan bool // by number of a checkpoint: is it refused?
+	waiting     map[uint64]chan *pluginv1.AckCommand // by number of a checkpoint
 }
 
 // receive sorts what the host says, until the stream ends.
@@ -127,11 +127,11 @@ func (c *conversation) acknowledged(ack *pluginv1.AckCommand) {
 	wait := c.waiting[ack.GetCheckpoint()]
 	delete(c.waiting, ack.GetCheckpoint())
 	c.mu.Unlock()
-	if ack.GetRefused() {
+	if ack.GetRefused() && ack.GetReason() == "" {
 		c.cancel(errRefused)
 	}
 	if wait != nil {
-		wait <- ack.GetRefused() // has room for it
+		wait <- ack // has room for it
 	}
 }
 
@@ -290,32 +290,40 @@ func (c *conversation) beat(seq uint32, quit <-chan struct{}) {
 // checkpoint sends a checkpoint. Where wait is set it returns once the host has
 // made it durable, and an error where it has not.
 func (c *conversation) checkpoint(ctx context.Context, seq uint32, e *pluginv1.CheckpointEvent, wait bool) error {
+	return c.acknowledge(ctx, seq, func(number uint64) *pluginv1.ExecuteResponse {
+		e.Checkpoint = number
+		return &pluginv1.ExecuteResponse{Event: &pluginv1.ExecuteResponse_Checkpoint{Checkpoint: e}}
+	}, wait)
+}
+
+// acknowledge sends what event returns for the next number of a checkpoint.
+func (c *conversation) acknowledge(ctx context.Context, seq uint32, event func(number uint64) *pluginv1.ExecuteResponse, wait bool) error {
 	if err := context.Cause(ctx); wait && err != nil {
 		return err
 	}
-	answer := make(chan bool, 1)
+	answer := make(chan *pluginv1.AckCommand, 1)
 	c.mu.Lock()
 	c.checkpoints++
-	e.Checkpoint = c.checkpoints
+	number := c.checkpoints
 	if wait {
-		c.waiting[e.Checkpoint] = answer
+		c.waiting[number] = answer
 	}
 	c.mu.Unlock()
-	if c.send(seq, &pluginv1.ExecuteResponse{Event: &pluginv1.ExecuteResponse_Checkpoint{Checkpoint: e}}) != nil {
+	if c.send(seq, event(number)) != nil {
 		return errHostGone
 	}
 	if !wait {
 		return nil
 	}
 	select {
-	case refused := <-answer:
-		return c.answered(ctx, refused)
+	case ack := <-answer:
+		return c.answered(ctx, ack)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-c.closed:
 		select {
-		case refused := <-answer: // it came before the end
-			return c.answered(ctx, refused)
+		case ack := <-answer: // it came before the end
+			return c.answered(ctx, ack)
 		default:
 			return errHostSilent
 		}
@@ -323,9 +331,11 @@ func (c *conversation) checkpoint(ctx context.Context, seq uint32, e *pluginv1.C
 }
 
 // answered returns why a work may not go on although its checkpoint was answered.
-func (c *conversation) answered(ctx context.Context, refused bool) error {
+func (c *conversation) answered(ctx context.Context, ack *pluginv1.AckCommand) error {
 	switch {
-	case refused:
+	case ack.GetRefused() && ack.GetReason() != "":
+		return Errorf(Internal, "%s", ack.GetReason())
+	case ack.GetRefused():
 		return errRefused
 	case c.lease.over():
 		// A process that was frozen wakes up here before its timers fire.

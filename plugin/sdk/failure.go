@@ -28,6 +28,8 @@ func (c Code) wire() pluginv1.Code {
 		return pluginv1.Code_CODE_FENCED
 	case Cancelled:
 		return pluginv1.Code_CODE_CANCELLED
+	case InProgress:
+		return pluginv1.Code_CODE_IN_PROGRESS
 	case Internal:
 	}
 	return pluginv1.Code_CODE_INTERNAL

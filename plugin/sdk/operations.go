@@ -283,6 +283,7 @@ func (p operationPayload) single(w *pluginv1.Work, s *pluginv1.Step, rollback bo
 	payload := &pluginv1.Payload{Json: p.own, Files: s.GetApply().GetFiles()}
 	step := &pluginv1.Step{
 		Index: s.GetIndex(), Mode: s.GetMode(), Apply: payload, Captured: s.GetCaptured(), PartsApplied: s.GetPartsApplied(),
+		Saved: s.GetSaved(),
 	}
 	if rollback {
 		payload.Files = s.GetRollback().GetFiles()
@@ -317,6 +318,9 @@ func (t *operationsTemplate) check(ctx context.Context, driver string, w *plugin
 		}
 		if field == FieldRollback {
 			return nil
+		}
+		for _, o := range result.outputs {
+			out.outputs = append(out.outputs, output{o.step, p.path(o.path), o.sink})
 		}
 		out.notProbed = out.notProbed || result.notProbed || !p.info().probe
 		if out.irreversible == "" {

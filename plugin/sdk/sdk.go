@@ -217,6 +217,9 @@ type Step[C, P any] struct {
 	// PartsApplied counts the leading parts that are already in place when an
 	// interrupted step is resumed; Do skips them by itself.
 	PartsApplied int
+	// Saved is what Save made durable last, where the step goes on, is probed or
+	// is rolled back; nil where it saved nothing.
+	Saved []byte
 
 	run   stepRun
 	files []*pluginv1.Payload

@@ -242,6 +242,9 @@ func (s *pluginService) check(ctx context.Context, d *driverInfo, w *pluginv1.Wo
 		Irreversible: found.irreversible,
 		Probed:       info.probe && !found.notProbed,
 	}
+	for _, o := range found.outputs {
+		out.Outputs = append(out.Outputs, &pluginv1.Output{Step: int32(o.step), Path: o.path, Sink: o.sink})
+	}
 	for _, diagnostic := range found.diagnostics {
 		out.Diagnostics = append(out.Diagnostics, toDiagnostic(diagnostic))
 	}
@@ -363,7 +366,7 @@ func statusCode(err error) codes.Code {
 		return codes.FailedPrecondition
 	case Cancelled:
 		return codes.Canceled
-	case Transient, Fenced, Internal:
+	case Transient, Fenced, InProgress, Internal:
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return codes.DeadlineExceeded

@@ -6,6 +6,8 @@ import "context"
 type stepRun interface {
 	do(ctx context.Context, part int, fn func(ctx context.Context) error) error
 	progress(current, total int64, message string)
+	save(ctx context.Context, state []byte) error
+	output(ctx context.Context, sink string, value Secret) error
 }
 
 // Do runs fn, which is one part of the step: a piece that a crash leaves either
@@ -22,6 +24,34 @@ func (s *Step[C, P]) Do(ctx context.Context, part int, fn func(ctx context.Conte
 		return Errorf(Internal, "template bug: Do was called outside Apply and Rollback")
 	}
 	return s.run.do(ctx, part, fn)
+}
+
+// Save makes state durable in the audit store, in place of what the step saved
+// before: how far it is, the id of what it made. A later execution that goes on
+// with the step finds it in Saved, and so do Probe, Rollback and Inverse. It is a
+// write to the audit store, so work that saves often does it every few seconds. state
+// holds no secret.
+//
+// An error of Save is returned at once, like one of Do. In a transaction nothing
+// is saved: there is no later execution that goes on with it.
+func (s *Step[C, P]) Save(ctx context.Context, state []byte) error {
+	if s.run == nil {
+		return Errorf(Internal, "template bug: Save was called outside Apply, Rollback and Inverse")
+	}
+	return s.run.save(ctx, state)
+}
+
+// Output hands value, a secret that the target gives only once, to a sink of the
+// project's, and returns once it is there. sink is what the payload says, and what
+// Check.Output was told. A step that is interrupted before Output has returned
+// cannot know whether the secret arrived: it makes a new one.
+//
+// An error of Output is returned at once, like one of Do.
+func (s *Step[C, P]) Output(ctx context.Context, sink string, value Secret) error {
+	if s.run == nil {
+		return Errorf(Internal, "template bug: Output was called outside Apply, Rollback and Inverse")
+	}
+	return s.run.output(ctx, sink, value)
 }
 
 // Progress tells people how far the step is: current of total units, in words.

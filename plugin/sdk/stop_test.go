@@ -112,7 +112,7 @@ func TestLease(t *testing.T) {
 		// As in a process that was frozen: its timer has not fired yet.
 		c := &conversation{}
 		c.lease.until = time.Now()
-		if err := c.answered(t.Context(), false); !errors.Is(err, errLeaseOver) {
+		if err := c.answered(t.Context(), &pluginv1.AckCommand{}); !errors.Is(err, errLeaseOver) {
 			t.Errorf("got %v, want %v", err, errLeaseOver)
 		}
 	})

@@ -224,6 +224,9 @@ func describe(e *pluginv1.ExecuteResponse) string {
 			line += fmt.Sprintf(" %q", c.GetData())
 		}
 		return line
+	case *pluginv1.ExecuteResponse_Output:
+		o := ev.Output
+		return line + fmt.Sprintf("#%d output %d to %s %q", o.GetCheckpoint(), o.GetStep(), o.GetSink(), o.GetValue())
 	case *pluginv1.ExecuteResponse_Progress:
 		p := ev.Progress
 		return line + fmt.Sprintf("progress %d/%d %d of %d %s", p.GetStep(), p.GetPart(), p.GetCurrent(), p.GetTotal(), p.GetMessage())

@@ -191,6 +191,7 @@ func (t *typedTemplate[T, C, P]) prepare(driver string, w *pluginv1.Work, rollin
 			Transactional: w.GetTransactional(),
 			RollingBack:   rollingBack,
 			PartsApplied:  int(s.GetPartsApplied()),
+			Saved:         s.GetSaved(),
 			files:         []*pluginv1.Payload{source, w.GetConfiguration()},
 		}})
 	}

@@ -157,6 +157,7 @@ func kinds() map[string]pluginv1.CheckpointKind {
 		"CAPTURED": pluginv1.CheckpointKind_CHECKPOINT_KIND_CAPTURED,
 		"APPLIED":  pluginv1.CheckpointKind_CHECKPOINT_KIND_APPLIED,
 		"UNDONE":   pluginv1.CheckpointKind_CHECKPOINT_KIND_UNDONE,
+		"SAVED":    pluginv1.CheckpointKind_CHECKPOINT_KIND_SAVED,
 	}
 }
 

@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -133,8 +134,9 @@ type workRun struct {
 	part int
 	// parts counts those that Do has finished in this step.
 	parts int
-	// halted, where not nil, is why Do did not begin a part.
-	halted error
+	// halted, where not nil, is why Do did not begin a part, and broken why Save or
+	// Output did not succeed.
+	halted, broken error
 	// panicked tells that nothing is certain any more.
 	panicked bool
 	// told is when progress was told last.
@@ -142,7 +144,9 @@ type workRun struct {
 }
 
 // enter makes step the one under way.
-func (w *workRun) enter(step preparedStep) { w.step, w.part, w.parts, w.halted = step, -1, 0, nil }
+func (w *workRun) enter(step preparedStep) {
+	w.step, w.part, w.parts, w.halted, w.broken = step, -1, 0, nil, nil
+}
 
 // checkpoint sends one about the step under way.
 func (w *workRun) checkpoint(ctx context.Context, kind pluginv1.CheckpointKind, part int, data []byte, wait bool) error {
@@ -226,9 +230,9 @@ func (w *workRun) apply(ctx context.Context) result {
 		if err := step.apply(ctx, w.job.target.conn.value(), w); err != nil {
 			return w.applyFailed(w.noted(err))
 		}
-		if w.halted != nil {
+		if err := cmp.Or(w.halted, w.broken); err != nil {
 			// The template went on where it had to stop.
-			return w.applyFailed(w.halted)
+			return w.applyFailed(err)
 		}
 		w.applied(ctx, -1)
 	}
@@ -245,6 +249,9 @@ func (w *workRun) captures(step preparedStep) bool {
 
 // applyFailed is the end of a work whose template returned err.
 func (w *workRun) applyFailed(err error) result {
+	if !w.job.info.probe {
+		err = unexpected(err, "the template has no Probe that could tell when it is done")
+	}
 	r := result{err: err, step: w.step.index(), part: -1}
 	var e *Error
 	said := errors.As(err, &e)
@@ -267,6 +274,16 @@ func (w *workRun) applyFailed(err error) result {
 	return r
 }
 
+// unexpected returns err as a bug of the template where it is of the code
+// InProgress, which why forbids.
+func unexpected(err error, why string) error {
+	var e *Error
+	if errors.As(err, &e) && e.Code == InProgress {
+		return Errorf(Internal, "template bug: it left the step in progress, and %s: %w", why, err)
+	}
+	return err
+}
+
 // rollBack undoes the steps outside a transaction, the last first.
 func (w *workRun) rollBack(ctx context.Context) result {
 	touched := false
@@ -281,7 +298,11 @@ func (w *workRun) rollBack(ctx context.Context) result {
 		}
 		touched = true
 		if err := step.undo(ctx, w.job.target.conn.value(), w); err != nil {
-			return result{err: w.noted(err), step: step.index(), part: -1}
+			err = unexpected(w.noted(err), "a rollback has to be finished")
+			return result{err: err, step: step.index(), part: -1}
+		}
+		if w.broken != nil {
+			return result{err: w.broken, step: step.index(), part: -1}
 		}
 		if err := w.checkpoint(ctx, pluginv1.CheckpointKind_CHECKPOINT_KIND_UNDONE, -1, nil, true); err != nil {
 			return result{err: err, step: step.index(), part: -1}
@@ -353,7 +374,7 @@ func (w *workRun) inside(ctx context.Context, tx any) (Captured, error) {
 			run = step.undo
 		}
 		if err := run(ctx, tx, w); err != nil {
-			return nil, w.noted(err)
+			return nil, unexpected(w.noted(err), "a transaction has to be finished")
 		}
 	}
 	return captured, nil
@@ -371,6 +392,8 @@ func (w *workRun) do(ctx context.Context, part int, fn func(ctx context.Context)
 		return Errorf(Internal, "template bug: template %s uses Do and does not declare Parts", w.job.info.name)
 	case w.halted != nil:
 		return w.halted
+	case w.broken != nil:
+		return w.broken
 	case part < int(w.step.wire().GetPartsApplied()):
 		return nil
 	}
@@ -390,6 +413,45 @@ func (w *workRun) do(ctx context.Context, part int, fn func(ctx context.Context)
 	w.parts++
 	w.part = -1
 	return nil
+}
+
+// save implements stepRun.
+func (w *workRun) save(ctx context.Context, state []byte) error {
+	if w.wire.GetTransactional() {
+		return nil
+	}
+	if err := w.mayGoOn(ctx); err != nil {
+		return w.stuck(err)
+	}
+	if err := w.checkpoint(ctx, pluginv1.CheckpointKind_CHECKPOINT_KIND_SAVED, -1, state, true); err != nil {
+		return w.stuck(err)
+	}
+	return nil
+}
+
+// output implements stepRun.
+func (w *workRun) output(ctx context.Context, sink string, value Secret) error {
+	if w.wire.GetTransactional() {
+		return w.stuck(Errorf(Internal, "template bug: Output was called in a transaction, which may still be rolled back"))
+	}
+	if err := w.mayGoOn(ctx); err != nil {
+		return w.stuck(err)
+	}
+	e := &pluginv1.OutputEvent{Step: int32(w.step.index()), Sink: sink, Value: []byte(value.Reveal())}
+	err := w.acknowledge(ctx, w.seq, func(number uint64) *pluginv1.ExecuteResponse {
+		e.Checkpoint = number
+		return &pluginv1.ExecuteResponse{Event: &pluginv1.ExecuteResponse_Output{Output: e}}
+	}, true)
+	if err != nil {
+		return w.stuck(err)
+	}
+	return nil
+}
+
+// stuck remembers why the step must not go on, and returns it.
+func (w *workRun) stuck(err error) error {
+	w.broken = err
+	return err
 }
 
 // progress implements stepRun.

@@ -320,6 +320,7 @@ func checkpoints(ctx context.Context, s audit.Store) error {
 	want := []audit.Checkpoint{
 		mk("1", 0, -1, audit.StepCaptured, []byte{0, 1, 0xff}), mk("1", 0, -1, audit.StepStarted, nil),
 		mk("1", 0, 2, audit.StepApplied, nil), mk("1", 1, -1, audit.StepUndone, bytes.Repeat([]byte("x"), 100_000)),
+		mk("1", 1, -1, audit.StepSaved, []byte("one")), mk("1", 1, -1, audit.StepSaved, []byte("two")),
 	}
 	for i, c := range want {
 		if err := s.Append(ctx, l, audit.Batch{Checkpoints: []audit.Checkpoint{c, mk("2", i, 0, audit.StepStarted, nil)}}); err != nil {

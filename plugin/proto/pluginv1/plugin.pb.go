@@ -317,6 +317,9 @@ const (
 	CheckpointKind_CHECKPOINT_KIND_APPLIED CheckpointKind = 3
 	// Undone: the step's rollback has been done.
 	CheckpointKind_CHECKPOINT_KIND_UNDONE CheckpointKind = 4
+	// Saved: what the step wants to know of itself later: how far it is, what it
+	// made. It takes the place of what the step saved before.
+	CheckpointKind_CHECKPOINT_KIND_SAVED CheckpointKind = 5
 )
 
 // Enum value maps for CheckpointKind.
@@ -327,6 +330,7 @@ var (
 		2: "CHECKPOINT_KIND_CAPTURED",
 		3: "CHECKPOINT_KIND_APPLIED",
 		4: "CHECKPOINT_KIND_UNDONE",
+		5: "CHECKPOINT_KIND_SAVED",
 	}
 	CheckpointKind_value = map[string]int32{
 		"CHECKPOINT_KIND_UNSPECIFIED": 0,
@@ -334,6 +338,7 @@ var (
 		"CHECKPOINT_KIND_CAPTURED":    2,
 		"CHECKPOINT_KIND_APPLIED":     3,
 		"CHECKPOINT_KIND_UNDONE":      4,
+		"CHECKPOINT_KIND_SAVED":       5,
 	}
 )
 
@@ -388,21 +393,25 @@ const (
 	Code_CODE_CANCELLED Code = 8
 	// Internal: everything else.
 	Code_CODE_INTERNAL Code = 9
+	// InProgress: no failure; what the step began goes on in the target, and a
+	// later execution goes on with the step.
+	Code_CODE_IN_PROGRESS Code = 10
 )
 
 // Enum value maps for Code.
 var (
 	Code_name = map[int32]string{
-		0: "CODE_UNSPECIFIED",
-		1: "CODE_INVALID",
-		2: "CODE_NOT_FOUND",
-		3: "CODE_CONFLICT",
-		4: "CODE_UNSUPPORTED",
-		5: "CODE_TRANSIENT",
-		6: "CODE_PERMISSION",
-		7: "CODE_FENCED",
-		8: "CODE_CANCELLED",
-		9: "CODE_INTERNAL",
+		0:  "CODE_UNSPECIFIED",
+		1:  "CODE_INVALID",
+		2:  "CODE_NOT_FOUND",
+		3:  "CODE_CONFLICT",
+		4:  "CODE_UNSUPPORTED",
+		5:  "CODE_TRANSIENT",
+		6:  "CODE_PERMISSION",
+		7:  "CODE_FENCED",
+		8:  "CODE_CANCELLED",
+		9:  "CODE_INTERNAL",
+		10: "CODE_IN_PROGRESS",
 	}
 	Code_value = map[string]int32{
 		"CODE_UNSPECIFIED": 0,
@@ -415,6 +424,7 @@ var (
 		"CODE_FENCED":      7,
 		"CODE_CANCELLED":   8,
 		"CODE_INTERNAL":    9,
+		"CODE_IN_PROGRESS": 10,
 	}
 )
 
@@ -651,7 +661,9 @@ type Checked struct {
 	// irreversible says why its rollback loses something.
 	Irreversible string `protobuf:"bytes,4,opt,name=irreversible,proto3" json:"irreversible,omitempty"`
 	// probed tells whether Probe can answer for it.
-	Probed        bool `protobuf:"varint,5,opt,name=probed,proto3" json:"probed,omitempty"`
+	Probed bool `protobuf:"varint,5,opt,name=probed,proto3" json:"probed,omitempty"`
+	// outputs are the sinks that it hands secrets to.
+	Outputs       []*Output `protobuf:"bytes,6,rep,name=outputs,proto3" json:"outputs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -721,6 +733,77 @@ func (x *Checked) GetProbed() bool {
 	return false
 }
 
+func (x *Checked) GetOutputs() []*Output {
+	if x != nil {
+		return x.Outputs
+	}
+	return nil
+}
+
+// Output says where a payload sends a secret.
+type Output struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// step is the step's index.
+	Step int32 `protobuf:"varint,1,opt,name=step,proto3" json:"step,omitempty"`
+	// path is a JSON pointer into apply.
+	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	// sink names the sink and the place in it, as written there.
+	Sink          string `protobuf:"bytes,3,opt,name=sink,proto3" json:"sink,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Output) Reset() {
+	*x = Output{}
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Output) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Output) ProtoMessage() {}
+
+func (x *Output) ProtoReflect() protoreflect.Message {
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Output.ProtoReflect.Descriptor instead.
+func (*Output) Descriptor() ([]byte, []int) {
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Output) GetStep() int32 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *Output) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Output) GetSink() string {
+	if x != nil {
+		return x.Sink
+	}
+	return ""
+}
+
 // Diagnostic is one problem in a payload.
 type Diagnostic struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -752,7 +835,7 @@ type Diagnostic struct {
 
 func (x *Diagnostic) Reset() {
 	*x = Diagnostic{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[5]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +847,7 @@ func (x *Diagnostic) String() string {
 func (*Diagnostic) ProtoMessage() {}
 
 func (x *Diagnostic) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[5]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +860,7 @@ func (x *Diagnostic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnostic.ProtoReflect.Descriptor instead.
 func (*Diagnostic) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{5}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Diagnostic) GetSeverity() Severity {
@@ -866,7 +949,7 @@ type ShutdownRequest struct {
 
 func (x *ShutdownRequest) Reset() {
 	*x = ShutdownRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[6]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -878,7 +961,7 @@ func (x *ShutdownRequest) String() string {
 func (*ShutdownRequest) ProtoMessage() {}
 
 func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[6]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -891,7 +974,7 @@ func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
 func (*ShutdownRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{6}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{7}
 }
 
 // ShutdownResponse is empty.
@@ -903,7 +986,7 @@ type ShutdownResponse struct {
 
 func (x *ShutdownResponse) Reset() {
 	*x = ShutdownResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[7]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +998,7 @@ func (x *ShutdownResponse) String() string {
 func (*ShutdownResponse) ProtoMessage() {}
 
 func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[7]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1011,7 @@ func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
 func (*ShutdownResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{7}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{8}
 }
 
 // OpenRequest configures a target system.
@@ -946,7 +1029,7 @@ type OpenRequest struct {
 
 func (x *OpenRequest) Reset() {
 	*x = OpenRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[8]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1041,7 @@ func (x *OpenRequest) String() string {
 func (*OpenRequest) ProtoMessage() {}
 
 func (x *OpenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[8]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1054,7 @@ func (x *OpenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRequest.ProtoReflect.Descriptor instead.
 func (*OpenRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{8}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *OpenRequest) GetId() string {
@@ -1011,7 +1094,7 @@ type OpenResponse struct {
 
 func (x *OpenResponse) Reset() {
 	*x = OpenResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[9]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1023,7 +1106,7 @@ func (x *OpenResponse) String() string {
 func (*OpenResponse) ProtoMessage() {}
 
 func (x *OpenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[9]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1036,7 +1119,7 @@ func (x *OpenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenResponse.ProtoReflect.Descriptor instead.
 func (*OpenResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{9}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *OpenResponse) GetHandle() uint64 {
@@ -1071,7 +1154,7 @@ type HealthRequest struct {
 
 func (x *HealthRequest) Reset() {
 	*x = HealthRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[10]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +1166,7 @@ func (x *HealthRequest) String() string {
 func (*HealthRequest) ProtoMessage() {}
 
 func (x *HealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[10]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,7 +1179,7 @@ func (x *HealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRequest.ProtoReflect.Descriptor instead.
 func (*HealthRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{10}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HealthRequest) GetHandle() uint64 {
@@ -1117,7 +1200,7 @@ type HealthResponse struct {
 
 func (x *HealthResponse) Reset() {
 	*x = HealthResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[11]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1212,7 @@ func (x *HealthResponse) String() string {
 func (*HealthResponse) ProtoMessage() {}
 
 func (x *HealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[11]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1225,7 @@ func (x *HealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthResponse.ProtoReflect.Descriptor instead.
 func (*HealthResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{11}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HealthResponse) GetFailure() *Failure {
@@ -1163,7 +1246,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[12]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1258,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[12]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1271,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{12}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CloseRequest) GetHandle() uint64 {
@@ -1207,7 +1290,7 @@ type CloseResponse struct {
 
 func (x *CloseResponse) Reset() {
 	*x = CloseResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[13]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1219,7 +1302,7 @@ func (x *CloseResponse) String() string {
 func (*CloseResponse) ProtoMessage() {}
 
 func (x *CloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[13]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1232,7 +1315,7 @@ func (x *CloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseResponse.ProtoReflect.Descriptor instead.
 func (*CloseResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{13}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{14}
 }
 
 // Payload is a value as JSON with its keys in the order of the file.
@@ -1248,7 +1331,7 @@ type Payload struct {
 
 func (x *Payload) Reset() {
 	*x = Payload{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[14]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1343,7 @@ func (x *Payload) String() string {
 func (*Payload) ProtoMessage() {}
 
 func (x *Payload) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[14]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1356,7 @@ func (x *Payload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Payload.ProtoReflect.Descriptor instead.
 func (*Payload) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{14}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Payload) GetJson() []byte {
@@ -1303,7 +1386,7 @@ type Fence struct {
 
 func (x *Fence) Reset() {
 	*x = Fence{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[15]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1398,7 @@ func (x *Fence) String() string {
 func (*Fence) ProtoMessage() {}
 
 func (x *Fence) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[15]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,7 +1411,7 @@ func (x *Fence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fence.ProtoReflect.Descriptor instead.
 func (*Fence) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{15}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Fence) GetScope() string {
@@ -1372,7 +1455,7 @@ type Work struct {
 
 func (x *Work) Reset() {
 	*x = Work{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[16]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1384,7 +1467,7 @@ func (x *Work) String() string {
 func (*Work) ProtoMessage() {}
 
 func (x *Work) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[16]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1397,7 +1480,7 @@ func (x *Work) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Work.ProtoReflect.Descriptor instead.
 func (*Work) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{16}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Work) GetChangeId() string {
@@ -1477,14 +1560,17 @@ type Step struct {
 	// captured is the state captured before apply, for ROLLBACK_MODE_AUTO.
 	Captured []byte `protobuf:"bytes,5,opt,name=captured,proto3" json:"captured,omitempty"`
 	// parts_applied counts the leading parts known to be in place, on a resume.
-	PartsApplied  int32 `protobuf:"varint,6,opt,name=parts_applied,json=partsApplied,proto3" json:"parts_applied,omitempty"`
+	PartsApplied int32 `protobuf:"varint,6,opt,name=parts_applied,json=partsApplied,proto3" json:"parts_applied,omitempty"`
+	// saved is what the step saved last (CHECKPOINT_KIND_SAVED), on a resume, a
+	// probe and a rollback.
+	Saved         []byte `protobuf:"bytes,7,opt,name=saved,proto3" json:"saved,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[17]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1496,7 +1582,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[17]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1509,7 +1595,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{17}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Step) GetIndex() int32 {
@@ -1554,6 +1640,13 @@ func (x *Step) GetPartsApplied() int32 {
 	return 0
 }
 
+func (x *Step) GetSaved() []byte {
+	if x != nil {
+		return x.Saved
+	}
+	return nil
+}
+
 // PreviewRequest asks what a change would do.
 type PreviewRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1567,7 +1660,7 @@ type PreviewRequest struct {
 
 func (x *PreviewRequest) Reset() {
 	*x = PreviewRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[18]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1579,7 +1672,7 @@ func (x *PreviewRequest) String() string {
 func (*PreviewRequest) ProtoMessage() {}
 
 func (x *PreviewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[18]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1592,7 +1685,7 @@ func (x *PreviewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewRequest.ProtoReflect.Descriptor instead.
 func (*PreviewRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{18}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PreviewRequest) GetHandle() uint64 {
@@ -1624,7 +1717,7 @@ type PreviewResponse struct {
 
 func (x *PreviewResponse) Reset() {
 	*x = PreviewResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[19]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +1729,7 @@ func (x *PreviewResponse) String() string {
 func (*PreviewResponse) ProtoMessage() {}
 
 func (x *PreviewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[19]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1649,7 +1742,7 @@ func (x *PreviewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewResponse.ProtoReflect.Descriptor instead.
 func (*PreviewResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{19}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PreviewResponse) GetLines() []string {
@@ -1686,7 +1779,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[20]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1698,7 +1791,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[20]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1711,7 +1804,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{20}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ProbeRequest) GetHandle() uint64 {
@@ -1741,7 +1834,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[21]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1753,7 +1846,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[21]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1766,7 +1859,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{21}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ProbeResponse) GetSteps() []*StepEvidence {
@@ -1800,7 +1893,7 @@ type StepEvidence struct {
 
 func (x *StepEvidence) Reset() {
 	*x = StepEvidence{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[22]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1812,7 +1905,7 @@ func (x *StepEvidence) String() string {
 func (*StepEvidence) ProtoMessage() {}
 
 func (x *StepEvidence) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[22]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1825,7 +1918,7 @@ func (x *StepEvidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepEvidence.ProtoReflect.Descriptor instead.
 func (*StepEvidence) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{22}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StepEvidence) GetStep() int32 {
@@ -1871,7 +1964,7 @@ type MarkersRequest struct {
 
 func (x *MarkersRequest) Reset() {
 	*x = MarkersRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[23]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1883,7 +1976,7 @@ func (x *MarkersRequest) String() string {
 func (*MarkersRequest) ProtoMessage() {}
 
 func (x *MarkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[23]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1896,7 +1989,7 @@ func (x *MarkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkersRequest.ProtoReflect.Descriptor instead.
 func (*MarkersRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{23}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *MarkersRequest) GetHandle() uint64 {
@@ -1933,7 +2026,7 @@ type MarkersResponse struct {
 
 func (x *MarkersResponse) Reset() {
 	*x = MarkersResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[24]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1945,7 +2038,7 @@ func (x *MarkersResponse) String() string {
 func (*MarkersResponse) ProtoMessage() {}
 
 func (x *MarkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[24]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1958,7 +2051,7 @@ func (x *MarkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkersResponse.ProtoReflect.Descriptor instead.
 func (*MarkersResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{24}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *MarkersResponse) GetMarkers() []*Marker {
@@ -1996,7 +2089,7 @@ type Marker struct {
 
 func (x *Marker) Reset() {
 	*x = Marker{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[25]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2008,7 +2101,7 @@ func (x *Marker) String() string {
 func (*Marker) ProtoMessage() {}
 
 func (x *Marker) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[25]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2021,7 +2114,7 @@ func (x *Marker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Marker.ProtoReflect.Descriptor instead.
 func (*Marker) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{25}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Marker) GetChangeId() string {
@@ -2079,7 +2172,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[26]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2091,7 +2184,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[26]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2104,7 +2197,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{26}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Part) GetStep() int32 {
@@ -2139,7 +2232,7 @@ type ExecuteRequest struct {
 
 func (x *ExecuteRequest) Reset() {
 	*x = ExecuteRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[27]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2151,7 +2244,7 @@ func (x *ExecuteRequest) String() string {
 func (*ExecuteRequest) ProtoMessage() {}
 
 func (x *ExecuteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[27]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2164,7 +2257,7 @@ func (x *ExecuteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteRequest.ProtoReflect.Descriptor instead.
 func (*ExecuteRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{27}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ExecuteRequest) GetCommand() isExecuteRequest_Command {
@@ -2259,7 +2352,7 @@ type StartCommand struct {
 
 func (x *StartCommand) Reset() {
 	*x = StartCommand{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[28]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2271,7 +2364,7 @@ func (x *StartCommand) String() string {
 func (*StartCommand) ProtoMessage() {}
 
 func (x *StartCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[28]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2284,7 +2377,7 @@ func (x *StartCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCommand.ProtoReflect.Descriptor instead.
 func (*StartCommand) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{28}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StartCommand) GetHandle() uint64 {
@@ -2315,20 +2408,23 @@ func (x *StartCommand) GetLease() *durationpb.Duration {
 	return nil
 }
 
-// AckCommand tells that a checkpoint is durable.
+// AckCommand tells that a checkpoint is durable, or an output handed over.
 type AckCommand struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// checkpoint is the number of the checkpoint.
+	// checkpoint is the number of the checkpoint or output.
 	Checkpoint uint64 `protobuf:"varint,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
-	// refused tells that it could not be made durable: the plugin must stop.
-	Refused       bool `protobuf:"varint,2,opt,name=refused,proto3" json:"refused,omitempty"`
+	// refused tells that it is not: the plugin must stop.
+	Refused bool `protobuf:"varint,2,opt,name=refused,proto3" json:"refused,omitempty"`
+	// reason says why an output was not handed over; the step has failed then, and
+	// the lease is not lost.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AckCommand) Reset() {
 	*x = AckCommand{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[29]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2340,7 +2436,7 @@ func (x *AckCommand) String() string {
 func (*AckCommand) ProtoMessage() {}
 
 func (x *AckCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[29]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2353,7 +2449,7 @@ func (x *AckCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckCommand.ProtoReflect.Descriptor instead.
 func (*AckCommand) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{29}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AckCommand) GetCheckpoint() uint64 {
@@ -2370,6 +2466,13 @@ func (x *AckCommand) GetRefused() bool {
 	return false
 }
 
+func (x *AckCommand) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // StopCommand ends the execution.
 type StopCommand struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2381,7 +2484,7 @@ type StopCommand struct {
 
 func (x *StopCommand) Reset() {
 	*x = StopCommand{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[30]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2393,7 +2496,7 @@ func (x *StopCommand) String() string {
 func (*StopCommand) ProtoMessage() {}
 
 func (x *StopCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[30]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2406,7 +2509,7 @@ func (x *StopCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCommand.ProtoReflect.Descriptor instead.
 func (*StopCommand) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{30}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StopCommand) GetMode() StopMode {
@@ -2427,7 +2530,7 @@ type LeaseCommand struct {
 
 func (x *LeaseCommand) Reset() {
 	*x = LeaseCommand{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[31]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2439,7 +2542,7 @@ func (x *LeaseCommand) String() string {
 func (*LeaseCommand) ProtoMessage() {}
 
 func (x *LeaseCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[31]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2452,7 +2555,7 @@ func (x *LeaseCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseCommand.ProtoReflect.Descriptor instead.
 func (*LeaseCommand) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{31}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LeaseCommand) GetLease() *durationpb.Duration {
@@ -2477,6 +2580,7 @@ type ExecuteResponse struct {
 	//	*ExecuteResponse_Heartbeat
 	//	*ExecuteResponse_Done
 	//	*ExecuteResponse_Log
+	//	*ExecuteResponse_Output
 	Event         isExecuteResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2484,7 +2588,7 @@ type ExecuteResponse struct {
 
 func (x *ExecuteResponse) Reset() {
 	*x = ExecuteResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[32]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2496,7 +2600,7 @@ func (x *ExecuteResponse) String() string {
 func (*ExecuteResponse) ProtoMessage() {}
 
 func (x *ExecuteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[32]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2509,7 +2613,7 @@ func (x *ExecuteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteResponse.ProtoReflect.Descriptor instead.
 func (*ExecuteResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{32}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ExecuteResponse) GetSequence() uint32 {
@@ -2580,6 +2684,15 @@ func (x *ExecuteResponse) GetLog() *LogEvent {
 	return nil
 }
 
+func (x *ExecuteResponse) GetOutput() *OutputEvent {
+	if x != nil {
+		if x, ok := x.Event.(*ExecuteResponse_Output); ok {
+			return x.Output
+		}
+	}
+	return nil
+}
+
 type isExecuteResponse_Event interface {
 	isExecuteResponse_Event()
 }
@@ -2616,6 +2729,11 @@ type ExecuteResponse_Log struct {
 	Log *LogEvent `protobuf:"bytes,7,opt,name=log,proto3,oneof"`
 }
 
+type ExecuteResponse_Output struct {
+	// output must be acknowledged before the plugin goes on.
+	Output *OutputEvent `protobuf:"bytes,8,opt,name=output,proto3,oneof"`
+}
+
 func (*ExecuteResponse_Begun) isExecuteResponse_Event() {}
 
 func (*ExecuteResponse_Checkpoint) isExecuteResponse_Event() {}
@@ -2628,6 +2746,8 @@ func (*ExecuteResponse_Done) isExecuteResponse_Event() {}
 
 func (*ExecuteResponse_Log) isExecuteResponse_Event() {}
 
+func (*ExecuteResponse_Output) isExecuteResponse_Event() {}
+
 // BegunEvent is empty.
 type BegunEvent struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2637,7 +2757,7 @@ type BegunEvent struct {
 
 func (x *BegunEvent) Reset() {
 	*x = BegunEvent{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[33]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2649,7 +2769,7 @@ func (x *BegunEvent) String() string {
 func (*BegunEvent) ProtoMessage() {}
 
 func (x *BegunEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[33]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2662,7 +2782,7 @@ func (x *BegunEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BegunEvent.ProtoReflect.Descriptor instead.
 func (*BegunEvent) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{33}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{34}
 }
 
 // CheckpointEvent is progress that must be durable before the plugin goes on.
@@ -2676,7 +2796,7 @@ type CheckpointEvent struct {
 	Step int32 `protobuf:"varint,3,opt,name=step,proto3" json:"step,omitempty"`
 	// part is the piece within the step; -1 for the step as a whole.
 	Part int32 `protobuf:"varint,4,opt,name=part,proto3" json:"part,omitempty"`
-	// data is the captured state.
+	// data is the captured or saved state.
 	Data          []byte `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2684,7 +2804,7 @@ type CheckpointEvent struct {
 
 func (x *CheckpointEvent) Reset() {
 	*x = CheckpointEvent{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[34]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2696,7 +2816,7 @@ func (x *CheckpointEvent) String() string {
 func (*CheckpointEvent) ProtoMessage() {}
 
 func (x *CheckpointEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[34]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2709,7 +2829,7 @@ func (x *CheckpointEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointEvent.ProtoReflect.Descriptor instead.
 func (*CheckpointEvent) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{34}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CheckpointEvent) GetCheckpoint() uint64 {
@@ -2766,7 +2886,7 @@ type ProgressEvent struct {
 
 func (x *ProgressEvent) Reset() {
 	*x = ProgressEvent{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[35]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2778,7 +2898,7 @@ func (x *ProgressEvent) String() string {
 func (*ProgressEvent) ProtoMessage() {}
 
 func (x *ProgressEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[35]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2791,7 +2911,7 @@ func (x *ProgressEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProgressEvent.ProtoReflect.Descriptor instead.
 func (*ProgressEvent) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{35}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ProgressEvent) GetStep() int32 {
@@ -2838,7 +2958,7 @@ type HeartbeatEvent struct {
 
 func (x *HeartbeatEvent) Reset() {
 	*x = HeartbeatEvent{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[36]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2850,7 +2970,7 @@ func (x *HeartbeatEvent) String() string {
 func (*HeartbeatEvent) ProtoMessage() {}
 
 func (x *HeartbeatEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[36]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2863,7 +2983,7 @@ func (x *HeartbeatEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatEvent.ProtoReflect.Descriptor instead.
 func (*HeartbeatEvent) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{36}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{37}
 }
 
 // LogEvent is a log line.
@@ -2881,7 +3001,7 @@ type LogEvent struct {
 
 func (x *LogEvent) Reset() {
 	*x = LogEvent{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[37]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2893,7 +3013,7 @@ func (x *LogEvent) String() string {
 func (*LogEvent) ProtoMessage() {}
 
 func (x *LogEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[37]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2906,7 +3026,7 @@ func (x *LogEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEvent.ProtoReflect.Descriptor instead.
 func (*LogEvent) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{37}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *LogEvent) GetLevel() int32 {
@@ -2926,6 +3046,80 @@ func (x *LogEvent) GetMessage() string {
 func (x *LogEvent) GetAttributes() map[string]string {
 	if x != nil {
 		return x.Attributes
+	}
+	return nil
+}
+
+// OutputEvent hands over a secret that the target gives only once, for a sink of
+// the project's. It is not kept anywhere else.
+type OutputEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// checkpoint numbers it among the checkpoints of the stream.
+	Checkpoint uint64 `protobuf:"varint,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// step is the step's index.
+	Step int32 `protobuf:"varint,2,opt,name=step,proto3" json:"step,omitempty"`
+	// sink names the sink and the place in it, as written in the payload.
+	Sink string `protobuf:"bytes,3,opt,name=sink,proto3" json:"sink,omitempty"`
+	// value is the secret.
+	Value         []byte `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OutputEvent) Reset() {
+	*x = OutputEvent{}
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OutputEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OutputEvent) ProtoMessage() {}
+
+func (x *OutputEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OutputEvent.ProtoReflect.Descriptor instead.
+func (*OutputEvent) Descriptor() ([]byte, []int) {
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *OutputEvent) GetCheckpoint() uint64 {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return 0
+}
+
+func (x *OutputEvent) GetStep() int32 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *OutputEvent) GetSink() string {
+	if x != nil {
+		return x.Sink
+	}
+	return ""
+}
+
+func (x *OutputEvent) GetValue() []byte {
+	if x != nil {
+		return x.Value
 	}
 	return nil
 }
@@ -2954,7 +3148,7 @@ type DoneEvent struct {
 
 func (x *DoneEvent) Reset() {
 	*x = DoneEvent{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[38]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2966,7 +3160,7 @@ func (x *DoneEvent) String() string {
 func (*DoneEvent) ProtoMessage() {}
 
 func (x *DoneEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[38]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2979,7 +3173,7 @@ func (x *DoneEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoneEvent.ProtoReflect.Descriptor instead.
 func (*DoneEvent) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{38}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *DoneEvent) GetFailure() *Failure {
@@ -3063,7 +3257,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[39]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3075,7 +3269,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[39]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3088,7 +3282,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{39}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Failure) GetCode() Code {
@@ -3185,7 +3379,7 @@ type OpenStoreRequest struct {
 
 func (x *OpenStoreRequest) Reset() {
 	*x = OpenStoreRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[40]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3197,7 +3391,7 @@ func (x *OpenStoreRequest) String() string {
 func (*OpenStoreRequest) ProtoMessage() {}
 
 func (x *OpenStoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[40]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3210,7 +3404,7 @@ func (x *OpenStoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenStoreRequest.ProtoReflect.Descriptor instead.
 func (*OpenStoreRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{40}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *OpenStoreRequest) GetId() string {
@@ -3262,7 +3456,7 @@ type OpenStoreResponse struct {
 
 func (x *OpenStoreResponse) Reset() {
 	*x = OpenStoreResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[41]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3274,7 +3468,7 @@ func (x *OpenStoreResponse) String() string {
 func (*OpenStoreResponse) ProtoMessage() {}
 
 func (x *OpenStoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[41]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3287,7 +3481,7 @@ func (x *OpenStoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenStoreResponse.ProtoReflect.Descriptor instead.
 func (*OpenStoreResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{41}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *OpenStoreResponse) GetHandle() uint64 {
@@ -3381,7 +3575,7 @@ type Entry struct {
 	Token int64 `protobuf:"varint,22,opt,name=token,proto3" json:"token,omitempty"`
 	// checksum identifies what the change does.
 	Checksum string `protobuf:"bytes,23,opt,name=checksum,proto3" json:"checksum,omitempty"`
-	// operation is apply, undo, fix or recover.
+	// operation is apply, undo, fix, recover or wait.
 	Operation string `protobuf:"bytes,24,opt,name=operation,proto3" json:"operation,omitempty"`
 	// actor is on whose behalf it was written.
 	Actor string `protobuf:"bytes,25,opt,name=actor,proto3" json:"actor,omitempty"`
@@ -3393,7 +3587,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[42]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3405,7 +3599,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[42]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3418,7 +3612,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{42}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Entry) GetSeq() int64 {
@@ -3616,7 +3810,7 @@ type Checkpoint struct {
 	Part int32 `protobuf:"varint,4,opt,name=part,proto3" json:"part,omitempty"`
 	// kind says what it records.
 	Kind CheckpointKind `protobuf:"varint,5,opt,name=kind,proto3,enum=flamingock.plugin.v1.CheckpointKind" json:"kind,omitempty"`
-	// data is the captured state.
+	// data is the captured or saved state.
 	Data          []byte `protobuf:"bytes,6,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3624,7 +3818,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[43]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3636,7 +3830,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[43]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3649,7 +3843,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{43}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Checkpoint) GetChangeId() string {
@@ -3711,7 +3905,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[44]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3723,7 +3917,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[44]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3736,7 +3930,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{44}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Lease) GetKey() string {
@@ -3790,7 +3984,7 @@ type Holder struct {
 
 func (x *Holder) Reset() {
 	*x = Holder{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[45]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3802,7 +3996,7 @@ func (x *Holder) String() string {
 func (*Holder) ProtoMessage() {}
 
 func (x *Holder) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[45]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3815,7 +4009,7 @@ func (x *Holder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holder.ProtoReflect.Descriptor instead.
 func (*Holder) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{45}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Holder) GetKey() string {
@@ -3880,7 +4074,7 @@ type HeadRequest struct {
 
 func (x *HeadRequest) Reset() {
 	*x = HeadRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[46]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3892,7 +4086,7 @@ func (x *HeadRequest) String() string {
 func (*HeadRequest) ProtoMessage() {}
 
 func (x *HeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[46]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3905,7 +4099,7 @@ func (x *HeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadRequest.ProtoReflect.Descriptor instead.
 func (*HeadRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{46}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *HeadRequest) GetHandle() uint64 {
@@ -3937,7 +4131,7 @@ type HeadResponse struct {
 
 func (x *HeadResponse) Reset() {
 	*x = HeadResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[47]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3949,7 +4143,7 @@ func (x *HeadResponse) String() string {
 func (*HeadResponse) ProtoMessage() {}
 
 func (x *HeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[47]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3962,7 +4156,7 @@ func (x *HeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadResponse.ProtoReflect.Descriptor instead.
 func (*HeadResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{47}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *HeadResponse) GetSeq() int64 {
@@ -3997,7 +4191,7 @@ type NewestRequest struct {
 
 func (x *NewestRequest) Reset() {
 	*x = NewestRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[48]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4009,7 +4203,7 @@ func (x *NewestRequest) String() string {
 func (*NewestRequest) ProtoMessage() {}
 
 func (x *NewestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[48]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4022,7 +4216,7 @@ func (x *NewestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewestRequest.ProtoReflect.Descriptor instead.
 func (*NewestRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{48}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *NewestRequest) GetHandle() uint64 {
@@ -4043,7 +4237,7 @@ type NewestResponse struct {
 
 func (x *NewestResponse) Reset() {
 	*x = NewestResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[49]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4055,7 +4249,7 @@ func (x *NewestResponse) String() string {
 func (*NewestResponse) ProtoMessage() {}
 
 func (x *NewestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[49]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4068,7 +4262,7 @@ func (x *NewestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewestResponse.ProtoReflect.Descriptor instead.
 func (*NewestResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{49}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *NewestResponse) GetEntries() []*Entry {
@@ -4099,7 +4293,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[50]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4111,7 +4305,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[50]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4124,7 +4318,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{50}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *HistoryRequest) GetHandle() uint64 {
@@ -4180,7 +4374,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[51]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4192,7 +4386,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[51]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4205,7 +4399,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{51}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *HistoryResponse) GetEntries() []*Entry {
@@ -4230,7 +4424,7 @@ type CheckpointsRequest struct {
 
 func (x *CheckpointsRequest) Reset() {
 	*x = CheckpointsRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[52]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4242,7 +4436,7 @@ func (x *CheckpointsRequest) String() string {
 func (*CheckpointsRequest) ProtoMessage() {}
 
 func (x *CheckpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[52]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4255,7 +4449,7 @@ func (x *CheckpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointsRequest.ProtoReflect.Descriptor instead.
 func (*CheckpointsRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{52}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *CheckpointsRequest) GetHandle() uint64 {
@@ -4290,7 +4484,7 @@ type CheckpointsResponse struct {
 
 func (x *CheckpointsResponse) Reset() {
 	*x = CheckpointsResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[53]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4302,7 +4496,7 @@ func (x *CheckpointsResponse) String() string {
 func (*CheckpointsResponse) ProtoMessage() {}
 
 func (x *CheckpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[53]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4315,7 +4509,7 @@ func (x *CheckpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointsResponse.ProtoReflect.Descriptor instead.
 func (*CheckpointsResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{53}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *CheckpointsResponse) GetCheckpoints() []*Checkpoint {
@@ -4344,7 +4538,7 @@ type AppendRequest struct {
 
 func (x *AppendRequest) Reset() {
 	*x = AppendRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[54]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4356,7 +4550,7 @@ func (x *AppendRequest) String() string {
 func (*AppendRequest) ProtoMessage() {}
 
 func (x *AppendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[54]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4369,7 +4563,7 @@ func (x *AppendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendRequest.ProtoReflect.Descriptor instead.
 func (*AppendRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{54}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *AppendRequest) GetHandle() uint64 {
@@ -4416,7 +4610,7 @@ type AppendResponse struct {
 
 func (x *AppendResponse) Reset() {
 	*x = AppendResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[55]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4428,7 +4622,7 @@ func (x *AppendResponse) String() string {
 func (*AppendResponse) ProtoMessage() {}
 
 func (x *AppendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[55]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4441,7 +4635,7 @@ func (x *AppendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendResponse.ProtoReflect.Descriptor instead.
 func (*AppendResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{55}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{57}
 }
 
 // AcquireRequest asks for a lock.
@@ -4463,7 +4657,7 @@ type AcquireRequest struct {
 
 func (x *AcquireRequest) Reset() {
 	*x = AcquireRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[56]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4475,7 +4669,7 @@ func (x *AcquireRequest) String() string {
 func (*AcquireRequest) ProtoMessage() {}
 
 func (x *AcquireRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[56]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4488,7 +4682,7 @@ func (x *AcquireRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquireRequest.ProtoReflect.Descriptor instead.
 func (*AcquireRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{56}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *AcquireRequest) GetHandle() uint64 {
@@ -4539,7 +4733,7 @@ type AcquireResponse struct {
 
 func (x *AcquireResponse) Reset() {
 	*x = AcquireResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[57]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4551,7 +4745,7 @@ func (x *AcquireResponse) String() string {
 func (*AcquireResponse) ProtoMessage() {}
 
 func (x *AcquireResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[57]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4564,7 +4758,7 @@ func (x *AcquireResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquireResponse.ProtoReflect.Descriptor instead.
 func (*AcquireResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{57}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *AcquireResponse) GetLease() *Lease {
@@ -4596,7 +4790,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[58]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4608,7 +4802,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[58]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4621,7 +4815,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{58}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *RenewRequest) GetHandle() uint64 {
@@ -4654,7 +4848,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[59]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4666,7 +4860,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[59]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4679,7 +4873,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{59}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{61}
 }
 
 // ReleaseRequest frees a lock.
@@ -4695,7 +4889,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[60]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4707,7 +4901,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[60]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4720,7 +4914,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{60}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ReleaseRequest) GetHandle() uint64 {
@@ -4746,7 +4940,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[61]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4758,7 +4952,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[61]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4771,7 +4965,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{61}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{63}
 }
 
 // HolderRequest names a lock.
@@ -4787,7 +4981,7 @@ type HolderRequest struct {
 
 func (x *HolderRequest) Reset() {
 	*x = HolderRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[62]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4799,7 +4993,7 @@ func (x *HolderRequest) String() string {
 func (*HolderRequest) ProtoMessage() {}
 
 func (x *HolderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[62]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4812,7 +5006,7 @@ func (x *HolderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HolderRequest.ProtoReflect.Descriptor instead.
 func (*HolderRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{62}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *HolderRequest) GetHandle() uint64 {
@@ -4840,7 +5034,7 @@ type HolderResponse struct {
 
 func (x *HolderResponse) Reset() {
 	*x = HolderResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[63]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4852,7 +5046,7 @@ func (x *HolderResponse) String() string {
 func (*HolderResponse) ProtoMessage() {}
 
 func (x *HolderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[63]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4865,7 +5059,7 @@ func (x *HolderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HolderResponse.ProtoReflect.Descriptor instead.
 func (*HolderResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{63}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *HolderResponse) GetHolder() *Holder {
@@ -4888,7 +5082,7 @@ type BreakRequest struct {
 
 func (x *BreakRequest) Reset() {
 	*x = BreakRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[64]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4900,7 +5094,7 @@ func (x *BreakRequest) String() string {
 func (*BreakRequest) ProtoMessage() {}
 
 func (x *BreakRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[64]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4913,7 +5107,7 @@ func (x *BreakRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakRequest.ProtoReflect.Descriptor instead.
 func (*BreakRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{64}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *BreakRequest) GetHandle() uint64 {
@@ -4941,7 +5135,7 @@ type BreakResponse struct {
 
 func (x *BreakResponse) Reset() {
 	*x = BreakResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[65]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4953,7 +5147,7 @@ func (x *BreakResponse) String() string {
 func (*BreakResponse) ProtoMessage() {}
 
 func (x *BreakResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[65]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4966,7 +5160,7 @@ func (x *BreakResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakResponse.ProtoReflect.Descriptor instead.
 func (*BreakResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{65}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *BreakResponse) GetHolder() *Holder {
@@ -4987,7 +5181,7 @@ type CloseStoreRequest struct {
 
 func (x *CloseStoreRequest) Reset() {
 	*x = CloseStoreRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[66]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4999,7 +5193,7 @@ func (x *CloseStoreRequest) String() string {
 func (*CloseStoreRequest) ProtoMessage() {}
 
 func (x *CloseStoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[66]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5012,7 +5206,7 @@ func (x *CloseStoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseStoreRequest.ProtoReflect.Descriptor instead.
 func (*CloseStoreRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{66}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *CloseStoreRequest) GetHandle() uint64 {
@@ -5031,7 +5225,7 @@ type CloseStoreResponse struct {
 
 func (x *CloseStoreResponse) Reset() {
 	*x = CloseStoreResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[67]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5043,7 +5237,7 @@ func (x *CloseStoreResponse) String() string {
 func (*CloseStoreResponse) ProtoMessage() {}
 
 func (x *CloseStoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[67]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5056,7 +5250,7 @@ func (x *CloseStoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseStoreResponse.ProtoReflect.Descriptor instead.
 func (*CloseStoreResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{67}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{69}
 }
 
 var File_flamingock_plugin_v1_plugin_proto protoreflect.FileDescriptor
@@ -5072,13 +5266,18 @@ const file_flamingock_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x120\n" +
 	"\x05works\x18\x02 \x03(\v2\x1a.flamingock.plugin.v1.WorkR\x05works\"H\n" +
 	"\rCheckResponse\x127\n" +
-	"\achecked\x18\x01 \x03(\v2\x1d.flamingock.plugin.v1.CheckedR\achecked\"\xc7\x01\n" +
+	"\achecked\x18\x01 \x03(\v2\x1d.flamingock.plugin.v1.CheckedR\achecked\"\xff\x01\n" +
 	"\aChecked\x12B\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2 .flamingock.plugin.v1.DiagnosticR\vdiagnostics\x12$\n" +
 	"\rtransactional\x18\x02 \x01(\bR\rtransactional\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\"\n" +
 	"\firreversible\x18\x04 \x01(\tR\firreversible\x12\x16\n" +
-	"\x06probed\x18\x05 \x01(\bR\x06probed\"\xa0\x02\n" +
+	"\x06probed\x18\x05 \x01(\bR\x06probed\x126\n" +
+	"\aoutputs\x18\x06 \x03(\v2\x1c.flamingock.plugin.v1.OutputR\aoutputs\"D\n" +
+	"\x06Output\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\x05R\x04step\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x12\n" +
+	"\x04sink\x18\x03 \x01(\tR\x04sink\"\xa0\x02\n" +
 	"\n" +
 	"Diagnostic\x12:\n" +
 	"\bseverity\x18\x01 \x01(\x0e2\x1e.flamingock.plugin.v1.SeverityR\bseverity\x12\x14\n" +
@@ -5129,14 +5328,15 @@ const file_flamingock_plugin_v1_plugin_proto_rawDesc = "" +
 	"\rtransactional\x18\x06 \x01(\bR\rtransactional\x12C\n" +
 	"\rconfiguration\x18\a \x01(\v2\x1d.flamingock.plugin.v1.PayloadR\rconfiguration\x120\n" +
 	"\x05steps\x18\b \x03(\v2\x1a.flamingock.plugin.v1.StepR\x05steps\x12\x12\n" +
-	"\x04undo\x18\t \x01(\bR\x04undo\"\x85\x02\n" +
+	"\x04undo\x18\t \x01(\bR\x04undo\"\x9b\x02\n" +
 	"\x04Step\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x123\n" +
 	"\x05apply\x18\x02 \x01(\v2\x1d.flamingock.plugin.v1.PayloadR\x05apply\x129\n" +
 	"\brollback\x18\x03 \x01(\v2\x1d.flamingock.plugin.v1.PayloadR\brollback\x126\n" +
 	"\x04mode\x18\x04 \x01(\x0e2\".flamingock.plugin.v1.RollbackModeR\x04mode\x12\x1a\n" +
 	"\bcaptured\x18\x05 \x01(\fR\bcaptured\x12#\n" +
-	"\rparts_applied\x18\x06 \x01(\x05R\fpartsApplied\"X\n" +
+	"\rparts_applied\x18\x06 \x01(\x05R\fpartsApplied\x12\x14\n" +
+	"\x05saved\x18\a \x01(\fR\x05saved\"X\n" +
 	"\x0ePreviewRequest\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\x04R\x06handle\x12.\n" +
 	"\x04work\x18\x02 \x01(\v2\x1a.flamingock.plugin.v1.WorkR\x04work\"v\n" +
@@ -5187,17 +5387,18 @@ const file_flamingock_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x06handle\x18\x01 \x01(\x04R\x06handle\x12.\n" +
 	"\x04work\x18\x02 \x01(\v2\x1a.flamingock.plugin.v1.WorkR\x04work\x12\x1a\n" +
 	"\bsequence\x18\x03 \x01(\rR\bsequence\x12/\n" +
-	"\x05lease\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x05lease\"F\n" +
+	"\x05lease\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x05lease\"^\n" +
 	"\n" +
 	"AckCommand\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x01 \x01(\x04R\n" +
 	"checkpoint\x12\x18\n" +
-	"\arefused\x18\x02 \x01(\bR\arefused\"A\n" +
+	"\arefused\x18\x02 \x01(\bR\arefused\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"A\n" +
 	"\vStopCommand\x122\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x1e.flamingock.plugin.v1.StopModeR\x04mode\"?\n" +
 	"\fLeaseCommand\x12/\n" +
-	"\x05lease\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05lease\"\xad\x03\n" +
+	"\x05lease\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05lease\"\xea\x03\n" +
 	"\x0fExecuteResponse\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\rR\bsequence\x128\n" +
 	"\x05begun\x18\x02 \x01(\v2 .flamingock.plugin.v1.BegunEventH\x00R\x05begun\x12G\n" +
@@ -5207,7 +5408,8 @@ const file_flamingock_plugin_v1_plugin_proto_rawDesc = "" +
 	"\bprogress\x18\x04 \x01(\v2#.flamingock.plugin.v1.ProgressEventH\x00R\bprogress\x12D\n" +
 	"\theartbeat\x18\x05 \x01(\v2$.flamingock.plugin.v1.HeartbeatEventH\x00R\theartbeat\x125\n" +
 	"\x04done\x18\x06 \x01(\v2\x1f.flamingock.plugin.v1.DoneEventH\x00R\x04done\x122\n" +
-	"\x03log\x18\a \x01(\v2\x1e.flamingock.plugin.v1.LogEventH\x00R\x03logB\a\n" +
+	"\x03log\x18\a \x01(\v2\x1e.flamingock.plugin.v1.LogEventH\x00R\x03log\x12;\n" +
+	"\x06output\x18\b \x01(\v2!.flamingock.plugin.v1.OutputEventH\x00R\x06outputB\a\n" +
 	"\x05event\"\f\n" +
 	"\n" +
 	"BegunEvent\"\xa7\x01\n" +
@@ -5234,7 +5436,14 @@ const file_flamingock_plugin_v1_plugin_proto_rawDesc = "" +
 	"attributes\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xea\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"k\n" +
+	"\vOutputEvent\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x01 \x01(\x04R\n" +
+	"checkpoint\x12\x12\n" +
+	"\x04step\x18\x02 \x01(\x05R\x04step\x12\x12\n" +
+	"\x04sink\x18\x03 \x01(\tR\x04sink\x12\x14\n" +
+	"\x05value\x18\x04 \x01(\fR\x05value\"\xea\x02\n" +
 	"\tDoneEvent\x127\n" +
 	"\afailure\x18\x01 \x01(\v2\x1d.flamingock.plugin.v1.FailureR\afailure\x12\x14\n" +
 	"\x05clean\x18\x02 \x01(\bR\x05clean\x12\x16\n" +
@@ -5414,13 +5623,14 @@ const file_flamingock_plugin_v1_plugin_proto_rawDesc = "" +
 	"\bStopMode\x12\x19\n" +
 	"\x15STOP_MODE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14STOP_MODE_AFTER_STEP\x10\x01\x12\x11\n" +
-	"\rSTOP_MODE_NOW\x10\x02*\xa5\x01\n" +
+	"\rSTOP_MODE_NOW\x10\x02*\xc0\x01\n" +
 	"\x0eCheckpointKind\x12\x1f\n" +
 	"\x1bCHECKPOINT_KIND_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17CHECKPOINT_KIND_STARTED\x10\x01\x12\x1c\n" +
 	"\x18CHECKPOINT_KIND_CAPTURED\x10\x02\x12\x1b\n" +
 	"\x17CHECKPOINT_KIND_APPLIED\x10\x03\x12\x1a\n" +
-	"\x16CHECKPOINT_KIND_UNDONE\x10\x04*\xcc\x01\n" +
+	"\x16CHECKPOINT_KIND_UNDONE\x10\x04\x12\x19\n" +
+	"\x15CHECKPOINT_KIND_SAVED\x10\x05*\xe2\x01\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fCODE_INVALID\x10\x01\x12\x12\n" +
@@ -5431,7 +5641,9 @@ const file_flamingock_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x0fCODE_PERMISSION\x10\x06\x12\x0f\n" +
 	"\vCODE_FENCED\x10\a\x12\x12\n" +
 	"\x0eCODE_CANCELLED\x10\b\x12\x11\n" +
-	"\rCODE_INTERNAL\x10\t2\xa0\x02\n" +
+	"\rCODE_INTERNAL\x10\t\x12\x14\n" +
+	"\x10CODE_IN_PROGRESS\x10\n" +
+	"2\xa0\x02\n" +
 	"\rPluginService\x12b\n" +
 	"\vGetMetadata\x12(.flamingock.plugin.v1.GetMetadataRequest\x1a).flamingock.plugin.v1.GetMetadataResponse\x12P\n" +
 	"\x05Check\x12\".flamingock.plugin.v1.CheckRequest\x1a#.flamingock.plugin.v1.CheckResponse\x12Y\n" +
@@ -5473,7 +5685,7 @@ func file_flamingock_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_flamingock_plugin_v1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_flamingock_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
+var file_flamingock_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
 var file_flamingock_plugin_v1_plugin_proto_goTypes = []any{
 	(Severity)(0),                 // 0: flamingock.plugin.v1.Severity
 	(Direction)(0),                // 1: flamingock.plugin.v1.Direction
@@ -5487,196 +5699,200 @@ var file_flamingock_plugin_v1_plugin_proto_goTypes = []any{
 	(*CheckRequest)(nil),          // 9: flamingock.plugin.v1.CheckRequest
 	(*CheckResponse)(nil),         // 10: flamingock.plugin.v1.CheckResponse
 	(*Checked)(nil),               // 11: flamingock.plugin.v1.Checked
-	(*Diagnostic)(nil),            // 12: flamingock.plugin.v1.Diagnostic
-	(*ShutdownRequest)(nil),       // 13: flamingock.plugin.v1.ShutdownRequest
-	(*ShutdownResponse)(nil),      // 14: flamingock.plugin.v1.ShutdownResponse
-	(*OpenRequest)(nil),           // 15: flamingock.plugin.v1.OpenRequest
-	(*OpenResponse)(nil),          // 16: flamingock.plugin.v1.OpenResponse
-	(*HealthRequest)(nil),         // 17: flamingock.plugin.v1.HealthRequest
-	(*HealthResponse)(nil),        // 18: flamingock.plugin.v1.HealthResponse
-	(*CloseRequest)(nil),          // 19: flamingock.plugin.v1.CloseRequest
-	(*CloseResponse)(nil),         // 20: flamingock.plugin.v1.CloseResponse
-	(*Payload)(nil),               // 21: flamingock.plugin.v1.Payload
-	(*Fence)(nil),                 // 22: flamingock.plugin.v1.Fence
-	(*Work)(nil),                  // 23: flamingock.plugin.v1.Work
-	(*Step)(nil),                  // 24: flamingock.plugin.v1.Step
-	(*PreviewRequest)(nil),        // 25: flamingock.plugin.v1.PreviewRequest
-	(*PreviewResponse)(nil),       // 26: flamingock.plugin.v1.PreviewResponse
-	(*ProbeRequest)(nil),          // 27: flamingock.plugin.v1.ProbeRequest
-	(*ProbeResponse)(nil),         // 28: flamingock.plugin.v1.ProbeResponse
-	(*StepEvidence)(nil),          // 29: flamingock.plugin.v1.StepEvidence
-	(*MarkersRequest)(nil),        // 30: flamingock.plugin.v1.MarkersRequest
-	(*MarkersResponse)(nil),       // 31: flamingock.plugin.v1.MarkersResponse
-	(*Marker)(nil),                // 32: flamingock.plugin.v1.Marker
-	(*Part)(nil),                  // 33: flamingock.plugin.v1.Part
-	(*ExecuteRequest)(nil),        // 34: flamingock.plugin.v1.ExecuteRequest
-	(*StartCommand)(nil),          // 35: flamingock.plugin.v1.StartCommand
-	(*AckCommand)(nil),            // 36: flamingock.plugin.v1.AckCommand
-	(*StopCommand)(nil),           // 37: flamingock.plugin.v1.StopCommand
-	(*LeaseCommand)(nil),          // 38: flamingock.plugin.v1.LeaseCommand
-	(*ExecuteResponse)(nil),       // 39: flamingock.plugin.v1.ExecuteResponse
-	(*BegunEvent)(nil),            // 40: flamingock.plugin.v1.BegunEvent
-	(*CheckpointEvent)(nil),       // 41: flamingock.plugin.v1.CheckpointEvent
-	(*ProgressEvent)(nil),         // 42: flamingock.plugin.v1.ProgressEvent
-	(*HeartbeatEvent)(nil),        // 43: flamingock.plugin.v1.HeartbeatEvent
-	(*LogEvent)(nil),              // 44: flamingock.plugin.v1.LogEvent
-	(*DoneEvent)(nil),             // 45: flamingock.plugin.v1.DoneEvent
-	(*Failure)(nil),               // 46: flamingock.plugin.v1.Failure
-	(*OpenStoreRequest)(nil),      // 47: flamingock.plugin.v1.OpenStoreRequest
-	(*OpenStoreResponse)(nil),     // 48: flamingock.plugin.v1.OpenStoreResponse
-	(*Entry)(nil),                 // 49: flamingock.plugin.v1.Entry
-	(*Checkpoint)(nil),            // 50: flamingock.plugin.v1.Checkpoint
-	(*Lease)(nil),                 // 51: flamingock.plugin.v1.Lease
-	(*Holder)(nil),                // 52: flamingock.plugin.v1.Holder
-	(*HeadRequest)(nil),           // 53: flamingock.plugin.v1.HeadRequest
-	(*HeadResponse)(nil),          // 54: flamingock.plugin.v1.HeadResponse
-	(*NewestRequest)(nil),         // 55: flamingock.plugin.v1.NewestRequest
-	(*NewestResponse)(nil),        // 56: flamingock.plugin.v1.NewestResponse
-	(*HistoryRequest)(nil),        // 57: flamingock.plugin.v1.HistoryRequest
-	(*HistoryResponse)(nil),       // 58: flamingock.plugin.v1.HistoryResponse
-	(*CheckpointsRequest)(nil),    // 59: flamingock.plugin.v1.CheckpointsRequest
-	(*CheckpointsResponse)(nil),   // 60: flamingock.plugin.v1.CheckpointsResponse
-	(*AppendRequest)(nil),         // 61: flamingock.plugin.v1.AppendRequest
-	(*AppendResponse)(nil),        // 62: flamingock.plugin.v1.AppendResponse
-	(*AcquireRequest)(nil),        // 63: flamingock.plugin.v1.AcquireRequest
-	(*AcquireResponse)(nil),       // 64: flamingock.plugin.v1.AcquireResponse
-	(*RenewRequest)(nil),          // 65: flamingock.plugin.v1.RenewRequest
-	(*RenewResponse)(nil),         // 66: flamingock.plugin.v1.RenewResponse
-	(*ReleaseRequest)(nil),        // 67: flamingock.plugin.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),       // 68: flamingock.plugin.v1.ReleaseResponse
-	(*HolderRequest)(nil),         // 69: flamingock.plugin.v1.HolderRequest
-	(*HolderResponse)(nil),        // 70: flamingock.plugin.v1.HolderResponse
-	(*BreakRequest)(nil),          // 71: flamingock.plugin.v1.BreakRequest
-	(*BreakResponse)(nil),         // 72: flamingock.plugin.v1.BreakResponse
-	(*CloseStoreRequest)(nil),     // 73: flamingock.plugin.v1.CloseStoreRequest
-	(*CloseStoreResponse)(nil),    // 74: flamingock.plugin.v1.CloseStoreResponse
-	nil,                           // 75: flamingock.plugin.v1.Payload.FilesEntry
-	nil,                           // 76: flamingock.plugin.v1.Marker.CapturedEntry
-	nil,                           // 77: flamingock.plugin.v1.LogEvent.AttributesEntry
-	nil,                           // 78: flamingock.plugin.v1.DoneEvent.CapturedEntry
-	nil,                           // 79: flamingock.plugin.v1.Entry.MetadataEntry
-	(*durationpb.Duration)(nil),   // 80: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 81: google.protobuf.Timestamp
+	(*Output)(nil),                // 12: flamingock.plugin.v1.Output
+	(*Diagnostic)(nil),            // 13: flamingock.plugin.v1.Diagnostic
+	(*ShutdownRequest)(nil),       // 14: flamingock.plugin.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),      // 15: flamingock.plugin.v1.ShutdownResponse
+	(*OpenRequest)(nil),           // 16: flamingock.plugin.v1.OpenRequest
+	(*OpenResponse)(nil),          // 17: flamingock.plugin.v1.OpenResponse
+	(*HealthRequest)(nil),         // 18: flamingock.plugin.v1.HealthRequest
+	(*HealthResponse)(nil),        // 19: flamingock.plugin.v1.HealthResponse
+	(*CloseRequest)(nil),          // 20: flamingock.plugin.v1.CloseRequest
+	(*CloseResponse)(nil),         // 21: flamingock.plugin.v1.CloseResponse
+	(*Payload)(nil),               // 22: flamingock.plugin.v1.Payload
+	(*Fence)(nil),                 // 23: flamingock.plugin.v1.Fence
+	(*Work)(nil),                  // 24: flamingock.plugin.v1.Work
+	(*Step)(nil),                  // 25: flamingock.plugin.v1.Step
+	(*PreviewRequest)(nil),        // 26: flamingock.plugin.v1.PreviewRequest
+	(*PreviewResponse)(nil),       // 27: flamingock.plugin.v1.PreviewResponse
+	(*ProbeRequest)(nil),          // 28: flamingock.plugin.v1.ProbeRequest
+	(*ProbeResponse)(nil),         // 29: flamingock.plugin.v1.ProbeResponse
+	(*StepEvidence)(nil),          // 30: flamingock.plugin.v1.StepEvidence
+	(*MarkersRequest)(nil),        // 31: flamingock.plugin.v1.MarkersRequest
+	(*MarkersResponse)(nil),       // 32: flamingock.plugin.v1.MarkersResponse
+	(*Marker)(nil),                // 33: flamingock.plugin.v1.Marker
+	(*Part)(nil),                  // 34: flamingock.plugin.v1.Part
+	(*ExecuteRequest)(nil),        // 35: flamingock.plugin.v1.ExecuteRequest
+	(*StartCommand)(nil),          // 36: flamingock.plugin.v1.StartCommand
+	(*AckCommand)(nil),            // 37: flamingock.plugin.v1.AckCommand
+	(*StopCommand)(nil),           // 38: flamingock.plugin.v1.StopCommand
+	(*LeaseCommand)(nil),          // 39: flamingock.plugin.v1.LeaseCommand
+	(*ExecuteResponse)(nil),       // 40: flamingock.plugin.v1.ExecuteResponse
+	(*BegunEvent)(nil),            // 41: flamingock.plugin.v1.BegunEvent
+	(*CheckpointEvent)(nil),       // 42: flamingock.plugin.v1.CheckpointEvent
+	(*ProgressEvent)(nil),         // 43: flamingock.plugin.v1.ProgressEvent
+	(*HeartbeatEvent)(nil),        // 44: flamingock.plugin.v1.HeartbeatEvent
+	(*LogEvent)(nil),              // 45: flamingock.plugin.v1.LogEvent
+	(*OutputEvent)(nil),           // 46: flamingock.plugin.v1.OutputEvent
+	(*DoneEvent)(nil),             // 47: flamingock.plugin.v1.DoneEvent
+	(*Failure)(nil),               // 48: flamingock.plugin.v1.Failure
+	(*OpenStoreRequest)(nil),      // 49: flamingock.plugin.v1.OpenStoreRequest
+	(*OpenStoreResponse)(nil),     // 50: flamingock.plugin.v1.OpenStoreResponse
+	(*Entry)(nil),                 // 51: flamingock.plugin.v1.Entry
+	(*Checkpoint)(nil),            // 52: flamingock.plugin.v1.Checkpoint
+	(*Lease)(nil),                 // 53: flamingock.plugin.v1.Lease
+	(*Holder)(nil),                // 54: flamingock.plugin.v1.Holder
+	(*HeadRequest)(nil),           // 55: flamingock.plugin.v1.HeadRequest
+	(*HeadResponse)(nil),          // 56: flamingock.plugin.v1.HeadResponse
+	(*NewestRequest)(nil),         // 57: flamingock.plugin.v1.NewestRequest
+	(*NewestResponse)(nil),        // 58: flamingock.plugin.v1.NewestResponse
+	(*HistoryRequest)(nil),        // 59: flamingock.plugin.v1.HistoryRequest
+	(*HistoryResponse)(nil),       // 60: flamingock.plugin.v1.HistoryResponse
+	(*CheckpointsRequest)(nil),    // 61: flamingock.plugin.v1.CheckpointsRequest
+	(*CheckpointsResponse)(nil),   // 62: flamingock.plugin.v1.CheckpointsResponse
+	(*AppendRequest)(nil),         // 63: flamingock.plugin.v1.AppendRequest
+	(*AppendResponse)(nil),        // 64: flamingock.plugin.v1.AppendResponse
+	(*AcquireRequest)(nil),        // 65: flamingock.plugin.v1.AcquireRequest
+	(*AcquireResponse)(nil),       // 66: flamingock.plugin.v1.AcquireResponse
+	(*RenewRequest)(nil),          // 67: flamingock.plugin.v1.RenewRequest
+	(*RenewResponse)(nil),         // 68: flamingock.plugin.v1.RenewResponse
+	(*ReleaseRequest)(nil),        // 69: flamingock.plugin.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),       // 70: flamingock.plugin.v1.ReleaseResponse
+	(*HolderRequest)(nil),         // 71: flamingock.plugin.v1.HolderRequest
+	(*HolderResponse)(nil),        // 72: flamingock.plugin.v1.HolderResponse
+	(*BreakRequest)(nil),          // 73: flamingock.plugin.v1.BreakRequest
+	(*BreakResponse)(nil),         // 74: flamingock.plugin.v1.BreakResponse
+	(*CloseStoreRequest)(nil),     // 75: flamingock.plugin.v1.CloseStoreRequest
+	(*CloseStoreResponse)(nil),    // 76: flamingock.plugin.v1.CloseStoreResponse
+	nil,                           // 77: flamingock.plugin.v1.Payload.FilesEntry
+	nil,                           // 78: flamingock.plugin.v1.Marker.CapturedEntry
+	nil,                           // 79: flamingock.plugin.v1.LogEvent.AttributesEntry
+	nil,                           // 80: flamingock.plugin.v1.DoneEvent.CapturedEntry
+	nil,                           // 81: flamingock.plugin.v1.Entry.MetadataEntry
+	(*durationpb.Duration)(nil),   // 82: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 83: google.protobuf.Timestamp
 }
 var file_flamingock_plugin_v1_plugin_proto_depIdxs = []int32{
-	23, // 0: flamingock.plugin.v1.CheckRequest.works:type_name -> flamingock.plugin.v1.Work
+	24, // 0: flamingock.plugin.v1.CheckRequest.works:type_name -> flamingock.plugin.v1.Work
 	11, // 1: flamingock.plugin.v1.CheckResponse.checked:type_name -> flamingock.plugin.v1.Checked
-	12, // 2: flamingock.plugin.v1.Checked.diagnostics:type_name -> flamingock.plugin.v1.Diagnostic
-	0,  // 3: flamingock.plugin.v1.Diagnostic.severity:type_name -> flamingock.plugin.v1.Severity
-	46, // 4: flamingock.plugin.v1.OpenResponse.failure:type_name -> flamingock.plugin.v1.Failure
-	46, // 5: flamingock.plugin.v1.HealthResponse.failure:type_name -> flamingock.plugin.v1.Failure
-	75, // 6: flamingock.plugin.v1.Payload.files:type_name -> flamingock.plugin.v1.Payload.FilesEntry
-	22, // 7: flamingock.plugin.v1.Work.fence:type_name -> flamingock.plugin.v1.Fence
-	1,  // 8: flamingock.plugin.v1.Work.direction:type_name -> flamingock.plugin.v1.Direction
-	21, // 9: flamingock.plugin.v1.Work.configuration:type_name -> flamingock.plugin.v1.Payload
-	24, // 10: flamingock.plugin.v1.Work.steps:type_name -> flamingock.plugin.v1.Step
-	21, // 11: flamingock.plugin.v1.Step.apply:type_name -> flamingock.plugin.v1.Payload
-	21, // 12: flamingock.plugin.v1.Step.rollback:type_name -> flamingock.plugin.v1.Payload
-	2,  // 13: flamingock.plugin.v1.Step.mode:type_name -> flamingock.plugin.v1.RollbackMode
-	23, // 14: flamingock.plugin.v1.PreviewRequest.work:type_name -> flamingock.plugin.v1.Work
-	46, // 15: flamingock.plugin.v1.PreviewResponse.failure:type_name -> flamingock.plugin.v1.Failure
-	23, // 16: flamingock.plugin.v1.ProbeRequest.work:type_name -> flamingock.plugin.v1.Work
-	29, // 17: flamingock.plugin.v1.ProbeResponse.steps:type_name -> flamingock.plugin.v1.StepEvidence
-	46, // 18: flamingock.plugin.v1.ProbeResponse.failure:type_name -> flamingock.plugin.v1.Failure
-	3,  // 19: flamingock.plugin.v1.StepEvidence.evidence:type_name -> flamingock.plugin.v1.Evidence
-	22, // 20: flamingock.plugin.v1.MarkersRequest.fence:type_name -> flamingock.plugin.v1.Fence
-	32, // 21: flamingock.plugin.v1.MarkersResponse.markers:type_name -> flamingock.plugin.v1.Marker
-	46, // 22: flamingock.plugin.v1.MarkersResponse.failure:type_name -> flamingock.plugin.v1.Failure
-	33, // 23: flamingock.plugin.v1.Marker.parts:type_name -> flamingock.plugin.v1.Part
-	76, // 24: flamingock.plugin.v1.Marker.captured:type_name -> flamingock.plugin.v1.Marker.CapturedEntry
-	35, // 25: flamingock.plugin.v1.ExecuteRequest.start:type_name -> flamingock.plugin.v1.StartCommand
-	36, // 26: flamingock.plugin.v1.ExecuteRequest.ack:type_name -> flamingock.plugin.v1.AckCommand
-	37, // 27: flamingock.plugin.v1.ExecuteRequest.stop:type_name -> flamingock.plugin.v1.StopCommand
-	38, // 28: flamingock.plugin.v1.ExecuteRequest.lease:type_name -> flamingock.plugin.v1.LeaseCommand
-	23, // 29: flamingock.plugin.v1.StartCommand.work:type_name -> flamingock.plugin.v1.Work
-	80, // 30: flamingock.plugin.v1.StartCommand.lease:type_name -> google.protobuf.Duration
-	4,  // 31: flamingock.plugin.v1.StopCommand.mode:type_name -> flamingock.plugin.v1.StopMode
-	80, // 32: flamingock.plugin.v1.LeaseCommand.lease:type_name -> google.protobuf.Duration
-	40, // 33: flamingock.plugin.v1.ExecuteResponse.begun:type_name -> flamingock.plugin.v1.BegunEvent
-	41, // 34: flamingock.plugin.v1.ExecuteResponse.checkpoint:type_name -> flamingock.plugin.v1.CheckpointEvent
-	42, // 35: flamingock.plugin.v1.ExecuteResponse.progress:type_name -> flamingock.plugin.v1.ProgressEvent
-	43, // 36: flamingock.plugin.v1.ExecuteResponse.heartbeat:type_name -> flamingock.plugin.v1.HeartbeatEvent
-	45, // 37: flamingock.plugin.v1.ExecuteResponse.done:type_name -> flamingock.plugin.v1.DoneEvent
-	44, // 38: flamingock.plugin.v1.ExecuteResponse.log:type_name -> flamingock.plugin.v1.LogEvent
-	5,  // 39: flamingock.plugin.v1.CheckpointEvent.kind:type_name -> flamingock.plugin.v1.CheckpointKind
-	77, // 40: flamingock.plugin.v1.LogEvent.attributes:type_name -> flamingock.plugin.v1.LogEvent.AttributesEntry
-	46, // 41: flamingock.plugin.v1.DoneEvent.failure:type_name -> flamingock.plugin.v1.Failure
-	78, // 42: flamingock.plugin.v1.DoneEvent.captured:type_name -> flamingock.plugin.v1.DoneEvent.CapturedEntry
-	80, // 43: flamingock.plugin.v1.DoneEvent.duration:type_name -> google.protobuf.Duration
-	6,  // 44: flamingock.plugin.v1.Failure.code:type_name -> flamingock.plugin.v1.Code
-	80, // 45: flamingock.plugin.v1.OpenStoreResponse.precision:type_name -> google.protobuf.Duration
-	46, // 46: flamingock.plugin.v1.OpenStoreResponse.failure:type_name -> flamingock.plugin.v1.Failure
-	81, // 47: flamingock.plugin.v1.Entry.created_at:type_name -> google.protobuf.Timestamp
-	79, // 48: flamingock.plugin.v1.Entry.metadata:type_name -> flamingock.plugin.v1.Entry.MetadataEntry
-	80, // 49: flamingock.plugin.v1.Entry.duration:type_name -> google.protobuf.Duration
-	5,  // 50: flamingock.plugin.v1.Checkpoint.kind:type_name -> flamingock.plugin.v1.CheckpointKind
-	81, // 51: flamingock.plugin.v1.Lease.now:type_name -> google.protobuf.Timestamp
-	81, // 52: flamingock.plugin.v1.Holder.expires_at:type_name -> google.protobuf.Timestamp
-	80, // 53: flamingock.plugin.v1.Holder.remaining:type_name -> google.protobuf.Duration
-	49, // 54: flamingock.plugin.v1.NewestResponse.entries:type_name -> flamingock.plugin.v1.Entry
-	81, // 55: flamingock.plugin.v1.HistoryRequest.since:type_name -> google.protobuf.Timestamp
-	49, // 56: flamingock.plugin.v1.HistoryResponse.entries:type_name -> flamingock.plugin.v1.Entry
-	50, // 57: flamingock.plugin.v1.CheckpointsResponse.checkpoints:type_name -> flamingock.plugin.v1.Checkpoint
-	51, // 58: flamingock.plugin.v1.AppendRequest.lease:type_name -> flamingock.plugin.v1.Lease
-	49, // 59: flamingock.plugin.v1.AppendRequest.entries:type_name -> flamingock.plugin.v1.Entry
-	50, // 60: flamingock.plugin.v1.AppendRequest.checkpoints:type_name -> flamingock.plugin.v1.Checkpoint
-	80, // 61: flamingock.plugin.v1.AcquireRequest.ttl:type_name -> google.protobuf.Duration
-	51, // 62: flamingock.plugin.v1.AcquireResponse.lease:type_name -> flamingock.plugin.v1.Lease
-	52, // 63: flamingock.plugin.v1.AcquireResponse.holder:type_name -> flamingock.plugin.v1.Holder
-	51, // 64: flamingock.plugin.v1.RenewRequest.lease:type_name -> flamingock.plugin.v1.Lease
-	80, // 65: flamingock.plugin.v1.RenewRequest.ttl:type_name -> google.protobuf.Duration
-	51, // 66: flamingock.plugin.v1.ReleaseRequest.lease:type_name -> flamingock.plugin.v1.Lease
-	52, // 67: flamingock.plugin.v1.HolderResponse.holder:type_name -> flamingock.plugin.v1.Holder
-	52, // 68: flamingock.plugin.v1.BreakResponse.holder:type_name -> flamingock.plugin.v1.Holder
-	7,  // 69: flamingock.plugin.v1.PluginService.GetMetadata:input_type -> flamingock.plugin.v1.GetMetadataRequest
-	9,  // 70: flamingock.plugin.v1.PluginService.Check:input_type -> flamingock.plugin.v1.CheckRequest
-	13, // 71: flamingock.plugin.v1.PluginService.Shutdown:input_type -> flamingock.plugin.v1.ShutdownRequest
-	15, // 72: flamingock.plugin.v1.TargetSystemService.Open:input_type -> flamingock.plugin.v1.OpenRequest
-	17, // 73: flamingock.plugin.v1.TargetSystemService.Health:input_type -> flamingock.plugin.v1.HealthRequest
-	19, // 74: flamingock.plugin.v1.TargetSystemService.Close:input_type -> flamingock.plugin.v1.CloseRequest
-	25, // 75: flamingock.plugin.v1.ChangeService.Preview:input_type -> flamingock.plugin.v1.PreviewRequest
-	27, // 76: flamingock.plugin.v1.ChangeService.Probe:input_type -> flamingock.plugin.v1.ProbeRequest
-	30, // 77: flamingock.plugin.v1.ChangeService.Markers:input_type -> flamingock.plugin.v1.MarkersRequest
-	34, // 78: flamingock.plugin.v1.ChangeService.Execute:input_type -> flamingock.plugin.v1.ExecuteRequest
-	47, // 79: flamingock.plugin.v1.AuditStoreService.OpenStore:input_type -> flamingock.plugin.v1.OpenStoreRequest
-	53, // 80: flamingock.plugin.v1.AuditStoreService.Head:input_type -> flamingock.plugin.v1.HeadRequest
-	55, // 81: flamingock.plugin.v1.AuditStoreService.Newest:input_type -> flamingock.plugin.v1.NewestRequest
-	57, // 82: flamingock.plugin.v1.AuditStoreService.History:input_type -> flamingock.plugin.v1.HistoryRequest
-	59, // 83: flamingock.plugin.v1.AuditStoreService.Checkpoints:input_type -> flamingock.plugin.v1.CheckpointsRequest
-	61, // 84: flamingock.plugin.v1.AuditStoreService.Append:input_type -> flamingock.plugin.v1.AppendRequest
-	63, // 85: flamingock.plugin.v1.AuditStoreService.Acquire:input_type -> flamingock.plugin.v1.AcquireRequest
-	65, // 86: flamingock.plugin.v1.AuditStoreService.Renew:input_type -> flamingock.plugin.v1.RenewRequest
-	67, // 87: flamingock.plugin.v1.AuditStoreService.Release:input_type -> flamingock.plugin.v1.ReleaseRequest
-	69, // 88: flamingock.plugin.v1.AuditStoreService.Holder:input_type -> flamingock.plugin.v1.HolderRequest
-	71, // 89: flamingock.plugin.v1.AuditStoreService.Break:input_type -> flamingock.plugin.v1.BreakRequest
-	73, // 90: flamingock.plugin.v1.AuditStoreService.CloseStore:input_type -> flamingock.plugin.v1.CloseStoreRequest
-	8,  // 91: flamingock.plugin.v1.PluginService.GetMetadata:output_type -> flamingock.plugin.v1.GetMetadataResponse
-	10, // 92: flamingock.plugin.v1.PluginService.Check:output_type -> flamingock.plugin.v1.CheckResponse
-	14, // 93: flamingock.plugin.v1.PluginService.Shutdown:output_type -> flamingock.plugin.v1.ShutdownResponse
-	16, // 94: flamingock.plugin.v1.TargetSystemService.Open:output_type -> flamingock.plugin.v1.OpenResponse
-	18, // 95: flamingock.plugin.v1.TargetSystemService.Health:output_type -> flamingock.plugin.v1.HealthResponse
-	20, // 96: flamingock.plugin.v1.TargetSystemService.Close:output_type -> flamingock.plugin.v1.CloseResponse
-	26, // 97: flamingock.plugin.v1.ChangeService.Preview:output_type -> flamingock.plugin.v1.PreviewResponse
-	28, // 98: flamingock.plugin.v1.ChangeService.Probe:output_type -> flamingock.plugin.v1.ProbeResponse
-	31, // 99: flamingock.plugin.v1.ChangeService.Markers:output_type -> flamingock.plugin.v1.MarkersResponse
-	39, // 100: flamingock.plugin.v1.ChangeService.Execute:output_type -> flamingock.plugin.v1.ExecuteResponse
-	48, // 101: flamingock.plugin.v1.AuditStoreService.OpenStore:output_type -> flamingock.plugin.v1.OpenStoreResponse
-	54, // 102: flamingock.plugin.v1.AuditStoreService.Head:output_type -> flamingock.plugin.v1.HeadResponse
-	56, // 103: flamingock.plugin.v1.AuditStoreService.Newest:output_type -> flamingock.plugin.v1.NewestResponse
-	58, // 104: flamingock.plugin.v1.AuditStoreService.History:output_type -> flamingock.plugin.v1.HistoryResponse
-	60, // 105: flamingock.plugin.v1.AuditStoreService.Checkpoints:output_type -> flamingock.plugin.v1.CheckpointsResponse
-	62, // 106: flamingock.plugin.v1.AuditStoreService.Append:output_type -> flamingock.plugin.v1.AppendResponse
-	64, // 107: flamingock.plugin.v1.AuditStoreService.Acquire:output_type -> flamingock.plugin.v1.AcquireResponse
-	66, // 108: flamingock.plugin.v1.AuditStoreService.Renew:output_type -> flamingock.plugin.v1.RenewResponse
-	68, // 109: flamingock.plugin.v1.AuditStoreService.Release:output_type -> flamingock.plugin.v1.ReleaseResponse
-	70, // 110: flamingock.plugin.v1.AuditStoreService.Holder:output_type -> flamingock.plugin.v1.HolderResponse
-	72, // 111: flamingock.plugin.v1.AuditStoreService.Break:output_type -> flamingock.plugin.v1.BreakResponse
-	74, // 112: flamingock.plugin.v1.AuditStoreService.CloseStore:output_type -> flamingock.plugin.v1.CloseStoreResponse
-	91, // [91:113] is the sub-list for method output_type
-	69, // [69:91] is the sub-list for method input_type
-	69, // [69:69] is the sub-list for extension type_name
-	69, // [69:69] is the sub-list for extension extendee
-	0,  // [0:69] is the sub-list for field type_name
+	13, // 2: flamingock.plugin.v1.Checked.diagnostics:type_name -> flamingock.plugin.v1.Diagnostic
+	12, // 3: flamingock.plugin.v1.Checked.outputs:type_name -> flamingock.plugin.v1.Output
+	0,  // 4: flamingock.plugin.v1.Diagnostic.severity:type_name -> flamingock.plugin.v1.Severity
+	48, // 5: flamingock.plugin.v1.OpenResponse.failure:type_name -> flamingock.plugin.v1.Failure
+	48, // 6: flamingock.plugin.v1.HealthResponse.failure:type_name -> flamingock.plugin.v1.Failure
+	77, // 7: flamingock.plugin.v1.Payload.files:type_name -> flamingock.plugin.v1.Payload.FilesEntry
+	23, // 8: flamingock.plugin.v1.Work.fence:type_name -> flamingock.plugin.v1.Fence
+	1,  // 9: flamingock.plugin.v1.Work.direction:type_name -> flamingock.plugin.v1.Direction
+	22, // 10: flamingock.plugin.v1.Work.configuration:type_name -> flamingock.plugin.v1.Payload
+	25, // 11: flamingock.plugin.v1.Work.steps:type_name -> flamingock.plugin.v1.Step
+	22, // 12: flamingock.plugin.v1.Step.apply:type_name -> flamingock.plugin.v1.Payload
+	22, // 13: flamingock.plugin.v1.Step.rollback:type_name -> flamingock.plugin.v1.Payload
+	2,  // 14: flamingock.plugin.v1.Step.mode:type_name -> flamingock.plugin.v1.RollbackMode
+	24, // 15: flamingock.plugin.v1.PreviewRequest.work:type_name -> flamingock.plugin.v1.Work
+	48, // 16: flamingock.plugin.v1.PreviewResponse.failure:type_name -> flamingock.plugin.v1.Failure
+	24, // 17: flamingock.plugin.v1.ProbeRequest.work:type_name -> flamingock.plugin.v1.Work
+	30, // 18: flamingock.plugin.v1.ProbeResponse.steps:type_name -> flamingock.plugin.v1.StepEvidence
+	48, // 19: flamingock.plugin.v1.ProbeResponse.failure:type_name -> flamingock.plugin.v1.Failure
+	3,  // 20: flamingock.plugin.v1.StepEvidence.evidence:type_name -> flamingock.plugin.v1.Evidence
+	23, // 21: flamingock.plugin.v1.MarkersRequest.fence:type_name -> flamingock.plugin.v1.Fence
+	33, // 22: flamingock.plugin.v1.MarkersResponse.markers:type_name -> flamingock.plugin.v1.Marker
+	48, // 23: flamingock.plugin.v1.MarkersResponse.failure:type_name -> flamingock.plugin.v1.Failure
+	34, // 24: flamingock.plugin.v1.Marker.parts:type_name -> flamingock.plugin.v1.Part
+	78, // 25: flamingock.plugin.v1.Marker.captured:type_name -> flamingock.plugin.v1.Marker.CapturedEntry
+	36, // 26: flamingock.plugin.v1.ExecuteRequest.start:type_name -> flamingock.plugin.v1.StartCommand
+	37, // 27: flamingock.plugin.v1.ExecuteRequest.ack:type_name -> flamingock.plugin.v1.AckCommand
+	38, // 28: flamingock.plugin.v1.ExecuteRequest.stop:type_name -> flamingock.plugin.v1.StopCommand
+	39, // 29: flamingock.plugin.v1.ExecuteRequest.lease:type_name -> flamingock.plugin.v1.LeaseCommand
+	24, // 30: flamingock.plugin.v1.StartCommand.work:type_name -> flamingock.plugin.v1.Work
+	82, // 31: flamingock.plugin.v1.StartCommand.lease:type_name -> google.protobuf.Duration
+	4,  // 32: flamingock.plugin.v1.StopCommand.mode:type_name -> flamingock.plugin.v1.StopMode
+	82, // 33: flamingock.plugin.v1.LeaseCommand.lease:type_name -> google.protobuf.Duration
+	41, // 34: flamingock.plugin.v1.ExecuteResponse.begun:type_name -> flamingock.plugin.v1.BegunEvent
+	42, // 35: flamingock.plugin.v1.ExecuteResponse.checkpoint:type_name -> flamingock.plugin.v1.CheckpointEvent
+	43, // 36: flamingock.plugin.v1.ExecuteResponse.progress:type_name -> flamingock.plugin.v1.ProgressEvent
+	44, // 37: flamingock.plugin.v1.ExecuteResponse.heartbeat:type_name -> flamingock.plugin.v1.HeartbeatEvent
+	47, // 38: flamingock.plugin.v1.ExecuteResponse.done:type_name -> flamingock.plugin.v1.DoneEvent
+	45, // 39: flamingock.plugin.v1.ExecuteResponse.log:type_name -> flamingock.plugin.v1.LogEvent
+	46, // 40: flamingock.plugin.v1.ExecuteResponse.output:type_name -> flamingock.plugin.v1.OutputEvent
+	5,  // 41: flamingock.plugin.v1.CheckpointEvent.kind:type_name -> flamingock.plugin.v1.CheckpointKind
+	79, // 42: flamingock.plugin.v1.LogEvent.attributes:type_name -> flamingock.plugin.v1.LogEvent.AttributesEntry
+	48, // 43: flamingock.plugin.v1.DoneEvent.failure:type_name -> flamingock.plugin.v1.Failure
+	80, // 44: flamingock.plugin.v1.DoneEvent.captured:type_name -> flamingock.plugin.v1.DoneEvent.CapturedEntry
+	82, // 45: flamingock.plugin.v1.DoneEvent.duration:type_name -> google.protobuf.Duration
+	6,  // 46: flamingock.plugin.v1.Failure.code:type_name -> flamingock.plugin.v1.Code
+	82, // 47: flamingock.plugin.v1.OpenStoreResponse.precision:type_name -> google.protobuf.Duration
+	48, // 48: flamingock.plugin.v1.OpenStoreResponse.failure:type_name -> flamingock.plugin.v1.Failure
+	83, // 49: flamingock.plugin.v1.Entry.created_at:type_name -> google.protobuf.Timestamp
+	81, // 50: flamingock.plugin.v1.Entry.metadata:type_name -> flamingock.plugin.v1.Entry.MetadataEntry
+	82, // 51: flamingock.plugin.v1.Entry.duration:type_name -> google.protobuf.Duration
+	5,  // 52: flamingock.plugin.v1.Checkpoint.kind:type_name -> flamingock.plugin.v1.CheckpointKind
+	83, // 53: flamingock.plugin.v1.Lease.now:type_name -> google.protobuf.Timestamp
+	83, // 54: flamingock.plugin.v1.Holder.expires_at:type_name -> google.protobuf.Timestamp
+	82, // 55: flamingock.plugin.v1.Holder.remaining:type_name -> google.protobuf.Duration
+	51, // 56: flamingock.plugin.v1.NewestResponse.entries:type_name -> flamingock.plugin.v1.Entry
+	83, // 57: flamingock.plugin.v1.HistoryRequest.since:type_name -> google.protobuf.Timestamp
+	51, // 58: flamingock.plugin.v1.HistoryResponse.entries:type_name -> flamingock.plugin.v1.Entry
+	52, // 59: flamingock.plugin.v1.CheckpointsResponse.checkpoints:type_name -> flamingock.plugin.v1.Checkpoint
+	53, // 60: flamingock.plugin.v1.AppendRequest.lease:type_name -> flamingock.plugin.v1.Lease
+	51, // 61: flamingock.plugin.v1.AppendRequest.entries:type_name -> flamingock.plugin.v1.Entry
+	52, // 62: flamingock.plugin.v1.AppendRequest.checkpoints:type_name -> flamingock.plugin.v1.Checkpoint
+	82, // 63: flamingock.plugin.v1.AcquireRequest.ttl:type_name -> google.protobuf.Duration
+	53, // 64: flamingock.plugin.v1.AcquireResponse.lease:type_name -> flamingock.plugin.v1.Lease
+	54, // 65: flamingock.plugin.v1.AcquireResponse.holder:type_name -> flamingock.plugin.v1.Holder
+	53, // 66: flamingock.plugin.v1.RenewRequest.lease:type_name -> flamingock.plugin.v1.Lease
+	82, // 67: flamingock.plugin.v1.RenewRequest.ttl:type_name -> google.protobuf.Duration
+	53, // 68: flamingock.plugin.v1.ReleaseRequest.lease:type_name -> flamingock.plugin.v1.Lease
+	54, // 69: flamingock.plugin.v1.HolderResponse.holder:type_name -> flamingock.plugin.v1.Holder
+	54, // 70: flamingock.plugin.v1.BreakResponse.holder:type_name -> flamingock.plugin.v1.Holder
+	7,  // 71: flamingock.plugin.v1.PluginService.GetMetadata:input_type -> flamingock.plugin.v1.GetMetadataRequest
+	9,  // 72: flamingock.plugin.v1.PluginService.Check:input_type -> flamingock.plugin.v1.CheckRequest
+	14, // 73: flamingock.plugin.v1.PluginService.Shutdown:input_type -> flamingock.plugin.v1.ShutdownRequest
+	16, // 74: flamingock.plugin.v1.TargetSystemService.Open:input_type -> flamingock.plugin.v1.OpenRequest
+	18, // 75: flamingock.plugin.v1.TargetSystemService.Health:input_type -> flamingock.plugin.v1.HealthRequest
+	20, // 76: flamingock.plugin.v1.TargetSystemService.Close:input_type -> flamingock.plugin.v1.CloseRequest
+	26, // 77: flamingock.plugin.v1.ChangeService.Preview:input_type -> flamingock.plugin.v1.PreviewRequest
+	28, // 78: flamingock.plugin.v1.ChangeService.Probe:input_type -> flamingock.plugin.v1.ProbeRequest
+	31, // 79: flamingock.plugin.v1.ChangeService.Markers:input_type -> flamingock.plugin.v1.MarkersRequest
+	35, // 80: flamingock.plugin.v1.ChangeService.Execute:input_type -> flamingock.plugin.v1.ExecuteRequest
+	49, // 81: flamingock.plugin.v1.AuditStoreService.OpenStore:input_type -> flamingock.plugin.v1.OpenStoreRequest
+	55, // 82: flamingock.plugin.v1.AuditStoreService.Head:input_type -> flamingock.plugin.v1.HeadRequest
+	57, // 83: flamingock.plugin.v1.AuditStoreService.Newest:input_type -> flamingock.plugin.v1.NewestRequest
+	59, // 84: flamingock.plugin.v1.AuditStoreService.History:input_type -> flamingock.plugin.v1.HistoryRequest
+	61, // 85: flamingock.plugin.v1.AuditStoreService.Checkpoints:input_type -> flamingock.plugin.v1.CheckpointsRequest
+	63, // 86: flamingock.plugin.v1.AuditStoreService.Append:input_type -> flamingock.plugin.v1.AppendRequest
+	65, // 87: flamingock.plugin.v1.AuditStoreService.Acquire:input_type -> flamingock.plugin.v1.AcquireRequest
+	67, // 88: flamingock.plugin.v1.AuditStoreService.Renew:input_type -> flamingock.plugin.v1.RenewRequest
+	69, // 89: flamingock.plugin.v1.AuditStoreService.Release:input_type -> flamingock.plugin.v1.ReleaseRequest
+	71, // 90: flamingock.plugin.v1.AuditStoreService.Holder:input_type -> flamingock.plugin.v1.HolderRequest
+	73, // 91: flamingock.plugin.v1.AuditStoreService.Break:input_type -> flamingock.plugin.v1.BreakRequest
+	75, // 92: flamingock.plugin.v1.AuditStoreService.CloseStore:input_type -> flamingock.plugin.v1.CloseStoreRequest
+	8,  // 93: flamingock.plugin.v1.PluginService.GetMetadata:output_type -> flamingock.plugin.v1.GetMetadataResponse
+	10, // 94: flamingock.plugin.v1.PluginService.Check:output_type -> flamingock.plugin.v1.CheckResponse
+	15, // 95: flamingock.plugin.v1.PluginService.Shutdown:output_type -> flamingock.plugin.v1.ShutdownResponse
+	17, // 96: flamingock.plugin.v1.TargetSystemService.Open:output_type -> flamingock.plugin.v1.OpenResponse
+	19, // 97: flamingock.plugin.v1.TargetSystemService.Health:output_type -> flamingock.plugin.v1.HealthResponse
+	21, // 98: flamingock.plugin.v1.TargetSystemService.Close:output_type -> flamingock.plugin.v1.CloseResponse
+	27, // 99: flamingock.plugin.v1.ChangeService.Preview:output_type -> flamingock.plugin.v1.PreviewResponse
+	29, // 100: flamingock.plugin.v1.ChangeService.Probe:output_type -> flamingock.plugin.v1.ProbeResponse
+	32, // 101: flamingock.plugin.v1.ChangeService.Markers:output_type -> flamingock.plugin.v1.MarkersResponse
+	40, // 102: flamingock.plugin.v1.ChangeService.Execute:output_type -> flamingock.plugin.v1.ExecuteResponse
+	50, // 103: flamingock.plugin.v1.AuditStoreService.OpenStore:output_type -> flamingock.plugin.v1.OpenStoreResponse
+	56, // 104: flamingock.plugin.v1.AuditStoreService.Head:output_type -> flamingock.plugin.v1.HeadResponse
+	58, // 105: flamingock.plugin.v1.AuditStoreService.Newest:output_type -> flamingock.plugin.v1.NewestResponse
+	60, // 106: flamingock.plugin.v1.AuditStoreService.History:output_type -> flamingock.plugin.v1.HistoryResponse
+	62, // 107: flamingock.plugin.v1.AuditStoreService.Checkpoints:output_type -> flamingock.plugin.v1.CheckpointsResponse
+	64, // 108: flamingock.plugin.v1.AuditStoreService.Append:output_type -> flamingock.plugin.v1.AppendResponse
+	66, // 109: flamingock.plugin.v1.AuditStoreService.Acquire:output_type -> flamingock.plugin.v1.AcquireResponse
+	68, // 110: flamingock.plugin.v1.AuditStoreService.Renew:output_type -> flamingock.plugin.v1.RenewResponse
+	70, // 111: flamingock.plugin.v1.AuditStoreService.Release:output_type -> flamingock.plugin.v1.ReleaseResponse
+	72, // 112: flamingock.plugin.v1.AuditStoreService.Holder:output_type -> flamingock.plugin.v1.HolderResponse
+	74, // 113: flamingock.plugin.v1.AuditStoreService.Break:output_type -> flamingock.plugin.v1.BreakResponse
+	76, // 114: flamingock.plugin.v1.AuditStoreService.CloseStore:output_type -> flamingock.plugin.v1.CloseStoreResponse
+	93, // [93:115] is the sub-list for method output_type
+	71, // [71:93] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_flamingock_plugin_v1_plugin_proto_init() }
@@ -5684,29 +5900,30 @@ func file_flamingock_plugin_v1_plugin_proto_init() {
 	if File_flamingock_plugin_v1_plugin_proto != nil {
 		return
 	}
-	file_flamingock_plugin_v1_plugin_proto_msgTypes[27].OneofWrappers = []any{
+	file_flamingock_plugin_v1_plugin_proto_msgTypes[28].OneofWrappers = []any{
 		(*ExecuteRequest_Start)(nil),
 		(*ExecuteRequest_Ack)(nil),
 		(*ExecuteRequest_Stop)(nil),
 		(*ExecuteRequest_Lease)(nil),
 	}
-	file_flamingock_plugin_v1_plugin_proto_msgTypes[32].OneofWrappers = []any{
+	file_flamingock_plugin_v1_plugin_proto_msgTypes[33].OneofWrappers = []any{
 		(*ExecuteResponse_Begun)(nil),
 		(*ExecuteResponse_Checkpoint)(nil),
 		(*ExecuteResponse_Progress)(nil),
 		(*ExecuteResponse_Heartbeat)(nil),
 		(*ExecuteResponse_Done)(nil),
 		(*ExecuteResponse_Log)(nil),
+		(*ExecuteResponse_Output)(nil),
 	}
-	file_flamingock_plugin_v1_plugin_proto_msgTypes[42].OneofWrappers = []any{}
-	file_flamingock_plugin_v1_plugin_proto_msgTypes[54].OneofWrappers = []any{}
+	file_flamingock_plugin_v1_plugin_proto_msgTypes[44].OneofWrappers = []any{}
+	file_flamingock_plugin_v1_plugin_proto_msgTypes[56].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_flamingock_plugin_v1_plugin_proto_rawDesc), len(file_flamingock_plugin_v1_plugin_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   73,
+			NumMessages:   75,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

@@ -211,16 +211,17 @@ func (b *Bench) payload(v any) *pluginv1.Payload {
 	return &pluginv1.Payload{Json: encode(b.t, v), Files: b.c.Files}
 }
 
-// undo returns the rollback of w, given the state that its steps captured.
-func undo(w *pluginv1.Work, captured map[int32][]byte) *pluginv1.Work {
+// undo returns the rollback of w, given how it was applied.
+func undo(w *pluginv1.Work, applied *run) *pluginv1.Work {
 	out, ok := proto.Clone(w).(*pluginv1.Work)
 	if !ok {
 		return nil // a clone has the type of its original
 	}
 	out.Direction = pluginv1.Direction_DIRECTION_ROLLBACK
 	out.Undo = true
+	captured, saved := applied.captured(), applied.saved()
 	for _, s := range out.GetSteps() {
-		s.Captured = captured[s.GetIndex()]
+		s.Captured, s.Saved = captured[s.GetIndex()], saved[s.GetIndex()]
 	}
 	return out
 }

@@ -135,7 +135,7 @@ func rollbackSucceeds(ctx context.Context, b *Bench) error {
 	if err != nil {
 		return err
 	}
-	back, err := b.succeed(ctx, handle, undo(w, r.captured()))
+	back, err := b.succeed(ctx, handle, undo(w, r))
 	if err != nil {
 		return fmt.Errorf("rollback: %w", err)
 	}
@@ -150,7 +150,7 @@ func rollbackTakesBack(ctx context.Context, b *Bench) error {
 	if err != nil {
 		return err
 	}
-	if _, err := b.succeed(ctx, handle, undo(w, r.captured())); err != nil {
+	if _, err := b.succeed(ctx, handle, undo(w, r)); err != nil {
 		return fmt.Errorf("rollback: %w", err)
 	}
 	return b.expect(ctx, handle, w, "after the rollback", notInPlace)
@@ -220,7 +220,7 @@ func rollbackInReverse(ctx context.Context, b *Bench) error {
 	if err != nil {
 		return err
 	}
-	back, err := b.succeed(ctx, handle, undo(w, r.captured()))
+	back, err := b.succeed(ctx, handle, undo(w, r))
 	if err != nil {
 		return fmt.Errorf("rollback: %w", err)
 	}
@@ -376,7 +376,7 @@ func markerTellsOfRollback(ctx context.Context, b *Bench) error {
 	if err != nil {
 		return err
 	}
-	back := undo(w, r.captured())
+	back := undo(w, r)
 	back.ExecutionId += "-back"
 	if _, err := b.succeed(ctx, handle, back); err != nil {
 		return fmt.Errorf("rollback: %w", err)

@@ -28,7 +28,7 @@ func conductRules() []Rule {
 func secretsAreNeverSaid(ctx context.Context, b *Bench) error {
 	handle, w, r, err := b.applied(ctx)
 	if err == nil && b.reversible() {
-		_, err = b.execute(ctx, handle, undo(w, r.captured()))
+		_, err = b.execute(ctx, handle, undo(w, r))
 	}
 	if err != nil {
 		return err

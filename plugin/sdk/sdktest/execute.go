@@ -63,11 +63,15 @@ func slowly(ctx context.Context, b *Bench, lease time.Duration) (k *talk, err er
 				limit = hesitation
 			}
 		case *pluginv1.ExecuteResponse_Checkpoint:
-			if err := k.answer(ev.Checkpoint, false); err != nil {
+			if err := k.answer(ev.Checkpoint.GetCheckpoint(), false); err != nil {
 				return nil, err
 			}
 			if ev.Checkpoint.GetKind() == started {
 				limit = hesitation
+			}
+		case *pluginv1.ExecuteResponse_Output:
+			if err := k.answer(ev.Output.GetCheckpoint(), false); err != nil {
+				return nil, err
 			}
 		case *pluginv1.ExecuteResponse_Done:
 			return nil, fmt.Errorf("the slow step ended at once: %s", failureText(ev.Done.GetFailure()))
@@ -312,7 +316,11 @@ func worksInOrder(ctx context.Context, b *Bench) error {
 		}
 		switch ev := e.GetEvent().(type) {
 		case *pluginv1.ExecuteResponse_Checkpoint:
-			if err := k.answer(ev.Checkpoint, false); err != nil {
+			if err := k.answer(ev.Checkpoint.GetCheckpoint(), false); err != nil {
+				return err
+			}
+		case *pluginv1.ExecuteResponse_Output:
+			if err := k.answer(ev.Output.GetCheckpoint(), false); err != nil {
 				return err
 			}
 		case *pluginv1.ExecuteResponse_Done:

@@ -53,6 +53,17 @@ func (r *run) captured() map[int32][]byte {
 	return out
 }
 
+// saved returns what the work saved last, by step.
+func (r *run) saved() map[int32][]byte {
+	out := map[int32][]byte{}
+	for _, c := range r.checkpoints {
+		if c.GetKind() == pluginv1.CheckpointKind_CHECKPOINT_KIND_SAVED {
+			out[c.GetStep()] = c.GetData()
+		}
+	}
+	return out
+}
+
 // execute does one work and answers every checkpoint.
 func (b *Bench) execute(ctx context.Context, handle uint64, w *pluginv1.Work) (*run, error) {
 	k, err := b.talk(ctx)
@@ -118,9 +129,10 @@ func (k *talk) start(seq uint32, handle uint64, w *pluginv1.Work, lease time.Dur
 	return k.send(&pluginv1.ExecuteRequest{Command: &pluginv1.ExecuteRequest_Start{Start: s}})
 }
 
-func (k *talk) answer(c *pluginv1.CheckpointEvent, refused bool) error {
+// answer acknowledges a checkpoint or an output.
+func (k *talk) answer(number uint64, refused bool) error {
 	return k.send(&pluginv1.ExecuteRequest{Command: &pluginv1.ExecuteRequest_Ack{
-		Ack: &pluginv1.AckCommand{Checkpoint: c.GetCheckpoint(), Refused: refused},
+		Ack: &pluginv1.AckCommand{Checkpoint: number, Refused: refused},
 	}})
 }
 
@@ -183,7 +195,11 @@ func (k *talk) finishWithin(limit time.Duration, reply func(*pluginv1.Checkpoint
 			r.begun = true
 		case *pluginv1.ExecuteResponse_Checkpoint:
 			r.checkpoints = append(r.checkpoints, ev.Checkpoint)
-			if err := k.answer(ev.Checkpoint, reply != nil && reply(ev.Checkpoint)); err != nil {
+			if err := k.answer(ev.Checkpoint.GetCheckpoint(), reply != nil && reply(ev.Checkpoint)); err != nil {
+				return nil, err
+			}
+		case *pluginv1.ExecuteResponse_Output:
+			if err := k.answer(ev.Output.GetCheckpoint(), false); err != nil {
 				return nil, err
 			}
 		case *pluginv1.ExecuteResponse_Done:

@@ -62,7 +62,7 @@ type Checkpoint struct {
 	ChangeID    string
 	ExecutionID string
 	Step, Part  int
-	// Kind is STARTED, CAPTURED, APPLIED or UNDONE.
+	// Kind is STARTED, CAPTURED, APPLIED, UNDONE or SAVED.
 	Kind string
 	Data []byte
 }

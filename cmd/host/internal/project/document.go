@@ -266,6 +266,7 @@ func projectKeys() shape {
 		"plugins":       {anyKey: {"source": nil, "version": nil}},
 		"auditStore":    nil,
 		"targetSystems": {anyKey: nil},
+		"secretSinks":   {anyKey: {"directory": nil, "command": nil}},
 		"lock":          {"lease": nil, "wait": nil},
 		"pipeline":      pipelineKeys(),
 	}

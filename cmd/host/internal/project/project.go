@@ -17,6 +17,7 @@ import (
 
 	"github.com/flamingock/flamingock-go/core"
 	"github.com/flamingock/flamingock-go/core/diag"
+	"github.com/flamingock/flamingock-go/core/secret"
 )
 
 // FileName is the name that is looked for, upward from the working directory.
@@ -187,6 +188,7 @@ func (r *reader) read() {
 	c.Actor = r.actor(f.Actor)
 	r.lock(f.Lock)
 	r.vars(f.Vars)
+	r.sinks(f.SecretSinks)
 	r.store(f.AuditStore)
 	r.targets(f.TargetSystems)
 	r.plugins(f)
@@ -209,6 +211,7 @@ type file struct {
 	Vars          map[string]any            `json:"vars"`
 	Metadata      map[string]string         `json:"metadata"`
 	Lock          lockSettings              `json:"lock"`
+	SecretSinks   map[string]sinkSettings   `json:"secretSinks"`
 	OutOfOrder    string                    `json:"outOfOrder"`
 	YAML          string                    `json:"yaml"`
 	Actor         string                    `json:"actor"`
@@ -223,6 +226,12 @@ type pluginRef struct {
 type lockSettings struct {
 	Lease durationText `json:"lease"`
 	Wait  durationText `json:"wait"`
+}
+
+// sinkSettings is one sink of secrets: a folder or a program.
+type sinkSettings struct {
+	Directory string   `json:"directory"`
+	Command   []string `json:"command"`
 }
 
 // durationText reads a duration such as 30s, or the number 0.
@@ -308,6 +317,30 @@ func (r *reader) duration(pointer, text string) time.Duration {
 		return 0
 	}
 	return d
+}
+
+// sinks makes the sinks of secrets.
+func (r *reader) sinks(sinks map[string]sinkSettings) {
+	out := map[string]secret.Sink{}
+	for _, name := range slices.Sorted(mapKeys(sinks)) {
+		s, pointer := sinks[name], "/secretSinks/"+escape(name)
+		switch {
+		case strings.Contains(name, "/"):
+			r.problem(pointer, "bad-value", "use a word", "secretSinks: %q has a slash in its name", name)
+		case (s.Directory == "") == (len(s.Command) == 0):
+			r.problem(pointer, "bad-value", "write `directory: secrets`, or `command: [./store-secret]`",
+				"secret sink %q needs either a directory or a command", name)
+		case s.Directory != "":
+			dir := s.Directory
+			if !filepath.IsAbs(dir) {
+				dir = filepath.Join(r.p.Dir, dir)
+			}
+			out[name] = secret.DirectorySink(dir)
+		default:
+			out[name] = secret.CommandSink(r.p.Dir, s.Command)
+		}
+	}
+	r.p.Config.SecretSinks = out
 }
 
 // vars gathers the values of ${var:…}: file, then FLAMINGOCK_VAR_NAME, then flag.
