@@ -48,6 +48,10 @@ type OperationSpec[T, P any] struct {
 	// what the operation works on missing returns an error of the code NotFound,
 	// and it is an answer: the operation was not done, or, where it removes, was.
 	Removes bool
+	// Schema, where not nil, is the payload's JSON Schema in place of the one that
+	// follows from P, for payloads whose keys are known only when the operation is
+	// made. P then takes whatever the schema allows, such as Object does.
+	Schema json.RawMessage
 
 	Check    func(c *Check[None, P])
 	Preview  func(ctx context.Context, conn T, s *Step[None, P]) (Preview, error)
@@ -73,6 +77,9 @@ func NewOperation[T, P any](spec OperationSpec[T, P]) Operation[T] {
 		Apply: spec.Apply, Rollback: spec.Rollback, Inverse: spec.Inverse,
 	})
 	t.noun = "operation"
+	if spec.Schema != nil {
+		t.meta.apply = spec.Schema
+	}
 	return Operation[T]{
 		template: t, names: append([]string{spec.Type}, spec.Aliases...), summary: spec.Summary,
 		notTransactional: spec.NotTransactional,

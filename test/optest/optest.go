@@ -11,11 +11,14 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 
 	"github.com/flamingock/flamingock-go/core"
+	"github.com/flamingock/flamingock-go/core/audit/sqlite"
 	"github.com/flamingock/flamingock-go/core/run"
+	"github.com/flamingock/flamingock-go/core/secret"
 	"github.com/flamingock/flamingock-go/plugin/host"
 	"github.com/flamingock/flamingock-go/plugin/sdk"
 )
@@ -36,10 +39,18 @@ type World struct {
 	Prepare func(setup []string)
 	// Snapshot is all there is in the target system, but what is flamingock's own.
 	Snapshot func() string
+	// Sinks take secrets. Optional.
+	Sinks map[string]secret.Sink
+	// Intercept makes the target system ask f about its n-th request from then on,
+	// from 1, before it does it and again (acted) before it answers; where f says
+	// true, the connection breaks and nothing more is done. Nil ends it. Only for
+	// Crashes and Faults.
+	Intercept func(f func(n int, acted bool) bool)
 
 	root    string
 	changes fstest.MapFS
 	said    log
+	dead    atomic.Bool
 }
 
 // Operation is one case.
@@ -62,21 +73,8 @@ type Operation struct {
 // Check runs one case.
 func (w *World) Check(o Operation) {
 	w.T.Helper()
-	if w.Prepare != nil {
-		w.Prepare(o.Setup)
-	} else if len(o.Setup) > 0 {
-		for i, text := range o.Setup {
-			w.change(i+1, fmt.Sprint("setup", i), text, "")
-		}
-		w.apply()
-	}
-	rollback := o.Rollback
-	switch rollback {
-	case "":
-		rollback = "auto"
-	case "none":
-		rollback = ""
-	}
+	w.prepare(o.Setup)
+	rollback := o.rollback()
 	before := w.Snapshot()
 	w.change(101, "first", o.Apply, rollback)
 	w.apply()
@@ -112,6 +110,38 @@ func (w *World) Check(o Operation) {
 	}
 }
 
+func (w *World) prepare(setup []string) {
+	w.T.Helper()
+	if w.Prepare != nil {
+		w.Prepare(setup)
+		return
+	}
+	w.Setup(setup)
+}
+
+// Setup applies changes that come before what is looked at.
+func (w *World) Setup(changes []string) {
+	w.T.Helper()
+	if len(changes) == 0 {
+		return
+	}
+	for i, text := range changes {
+		w.change(i+1, fmt.Sprint("setup", i), text, "")
+	}
+	w.apply()
+}
+
+// rollback returns that of the change; "" for none.
+func (o Operation) rollback() string {
+	switch o.Rollback {
+	case "":
+		return "auto"
+	case "none":
+		return ""
+	}
+	return o.Rollback
+}
+
 func (w *World) want(want, when string) {
 	w.T.Helper()
 	if got := w.Snapshot(); got != want {
@@ -126,7 +156,12 @@ func (w *World) engine() *core.Engine {
 		w.root = w.T.TempDir()
 	}
 	p := host.InProcess(w.Plugin, host.Options{})
+	store, err := sqlite.Open(w.T.Context(), filepath.Join(w.root, "audit.db"), nil)
+	if err != nil {
+		w.T.Fatal(err)
+	}
 	e, err := core.New(core.Config{
+		Store: &mortal{Store: store, dead: &w.dead}, SecretSinks: w.Sinks, EncryptionKey: "a key that only tests have",
 		Root: w.root, Logger: slog.New(slog.NewTextHandler(&w.said, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Stages:  []core.Stage{{Name: "changes", FS: fs.FS(w.changes), Dir: "changes"}},
 		Targets: []core.Target{{ID: "target", Type: w.Type, Values: w.Values}},
@@ -138,8 +173,24 @@ func (w *World) engine() *core.Engine {
 	w.T.Cleanup(func() {
 		_ = e.Close(context.Background())
 		_ = p.Close(context.Background())
+		_ = store.Close()
 	})
 	return e
+}
+
+// Run applies a change with one step and returns how that ended.
+func (w *World) Run(id, apply, rollback string) error {
+	w.T.Helper()
+	w.change(100+len(w.changes), id, apply, rollback)
+	_, err := w.engine().Apply(w.T.Context(), nil)
+	return err
+}
+
+// Undo undoes a change and returns how that ended.
+func (w *World) Undo(id string) error {
+	w.T.Helper()
+	_, err := w.engine().Undo(w.T.Context(), run.Selection{Change: id})
+	return err
 }
 
 // change adds a change with one step.
