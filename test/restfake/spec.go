@@ -1,0 +1,133 @@
+package restfake
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+)
+
+// Folder is where the descriptions of services are, as their makers publish them;
+// they are not part of this project. It is named by FLAMINGOCK_OPENAPI_SPECS. It
+// returns "" where they are not there.
+func Folder() string {
+	dir := os.Getenv("FLAMINGOCK_OPENAPI_SPECS")
+	if dir == "" {
+		_, file, _, _ := runtime.Caller(0)
+		dir = filepath.Join(filepath.Dir(file), "..", "..", "..", "shared", "specs")
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return ""
+	}
+	return dir
+}
+
+// Absent is what a test says that skips because Folder is "".
+const Absent = "the services' OpenAPI files are not here; FLAMINGOCK_OPENAPI_SPECS says where they are"
+
+// Spec is the description of a service.
+type Spec struct {
+	Doc    *openapi3.T
+	router routers.Router
+}
+
+var specs sync.Map // by file: func() (*Spec, error)
+
+// Load reads a description below Folder, once, for a service whose paths begin with
+// base. It returns nil where there is none.
+func Load(file, base string) (*Spec, error) {
+	dir := Folder()
+	if dir == "" {
+		return nil, nil
+	}
+	read, _ := specs.LoadOrStore(file+" "+base, sync.OnceValues(func() (*Spec, error) {
+		return load(filepath.Join(dir, file), base)
+	}))
+	return read.(func() (*Spec, error))() //nolint:forcetypeassert,errcheck // nothing else is stored
+}
+
+func load(path, base string) (*Spec, error) {
+	doc, err := openapi3.NewLoader().LoadFromFile(path)
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range doc.Paths.Map() {
+		item.Servers = nil
+		for _, op := range item.Operations() {
+			op.Servers, op.Security = nil, nil
+		}
+	}
+	doc.Security = nil
+	doc.Servers = openapi3.Servers{{URL: base}}
+	router, err := gorillamux.NewRouter(doc)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &Spec{Doc: doc, router: router}, nil
+}
+
+// exchange is one request with its answer.
+type exchange struct {
+	spec  *Spec
+	input *openapi3filter.RequestValidationInput
+}
+
+// request says what is wrong with a request.
+func (s *Spec) request(r *http.Request, body []byte) (*exchange, error) {
+	clone := r.Clone(context.Background())
+	clone.Body = io.NopCloser(bytes.NewReader(body))
+	clone.URL = &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery}
+	clone.Host = ""
+	route, params, err := s.router.FindRoute(clone)
+	if err != nil {
+		return nil, fmt.Errorf("there is no such operation: %w", err)
+	}
+	in := &openapi3filter.RequestValidationInput{
+		Request: clone, PathParams: params, Route: route,
+		Options: &openapi3filter.Options{
+			MultiError: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
+			IncludeResponseStatus: true,
+		},
+	}
+	return &exchange{s, in}, openapi3filter.ValidateRequest(clone.Context(), in)
+}
+
+// response says what is wrong with an answer. Answers that are errors need not be
+// described.
+func (x *exchange) response(status int, header http.Header, body []byte) error {
+	if status >= 400 {
+		return nil
+	}
+	return openapi3filter.ValidateResponse(x.input.Request.Context(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: x.input, Status: status, Header: header,
+		Body: io.NopCloser(bytes.NewReader(body)), Options: x.input.Options,
+	})
+}
+
+// brief shortens what a validator says.
+func brief(err error) string {
+	var lines []string
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "{") && !strings.HasPrefix(line, "\"") && line != "}" {
+			lines = append(lines, line)
+		}
+	}
+	const most = 600
+	text := strings.Join(lines, " ")
+	if len(text) > most {
+		text = text[:most] + "…"
+	}
+	return text
+}
