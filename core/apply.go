@@ -87,7 +87,7 @@ func (e *Engine) apply(ctx context.Context, opts ApplyOptions) (*run.Report, err
 
 	o := e.options(store)
 	o.Graph, o.Known, o.Tag = p.graph, p.known, opts.Tag
-	if taken.ok && !e.outside(p) {
+	if taken.ok && e.decides(p) {
 		o.Fingerprint = taken.value
 	}
 	if len(pending) == 0 && opts.Tag == "" {

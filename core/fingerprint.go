@@ -15,7 +15,7 @@ import (
 
 // fingerprintVersion changes whenever the meaning of a project's text changes,
 // so that an older fingerprint proves nothing.
-const fingerprintVersion = "1"
+const fingerprintVersion = "2"
 
 // fingerprint identifies everything that decides what is pending: the bytes of
 // the files, the Go changes, the stages and the active profiles.
@@ -30,9 +30,10 @@ type fingerprint struct {
 // a file written twice within the clock's step would look the same.
 const settled = 2 * time.Second
 
-// fingerprint takes the fingerprint. Where anything stands against it (a change
+// fingerprint takes the fingerprint. Where anything stands against it (a Go change
 // that runs always, a file that cannot be read) it is not ok and the project is
-// read in full.
+// read in full. That of a project with a file that says so is never stored; see
+// decides.
 func (e *Engine) fingerprint() fingerprint {
 	none := fingerprint{keep: func() {}}
 	h := sha256.New()

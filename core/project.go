@@ -34,9 +34,10 @@ type project struct {
 	warnings diag.Diagnostics
 }
 
-// outside tells whether a change has attached a file from outside the stages'
+// decides tells whether an equal fingerprint means that nothing is pending: no
+// change runs always, and none has attached a file from outside the stages'
 // folders, which the fingerprint does not cover.
-func (e *Engine) outside(p *project) bool {
+func (e *Engine) decides(p *project) bool {
 	var dirs []string
 	for _, s := range e.cfg.Stages {
 		if s.Dir != "" || s.FS != nil {
@@ -45,13 +46,16 @@ func (e *Engine) outside(p *project) bool {
 		}
 	}
 	for _, c := range p.changes() {
+		if c.RunPolicy == change.Always {
+			return false
+		}
 		for _, name := range c.Attached() {
 			if !slices.ContainsFunc(dirs, func(d string) bool { return d == "." || strings.HasPrefix(name, d+"/") }) {
-				return true
+				return false
 			}
 		}
 	}
-	return false
+	return true
 }
 
 // changes returns all changes in the order in which they run.
