@@ -148,21 +148,35 @@ func TestOperations(t *testing.T) {
 	for _, o := range operations() {
 		t.Run(o.Name, func(t *testing.T) {
 			t.Parallel()
-			endpoint, prefix := dynamotest.Endpoint(t), dynamotest.Prefix(t)
-			w := &world{t: t, prefix: prefix, client: dynamodb.New(dynamodb.Options{
-				BaseEndpoint: &endpoint, Region: dynamotest.Region,
-				Credentials: credentials.NewStaticCredentialsProvider(dynamotest.AccessKeyID, dynamotest.SecretAccessKey, ""),
-			})}
-			(&optest.World{
-				T: t, Plugin: dynamodbplugin.New(), Template: "dynamodb", Type: "dynamodb",
-				Values: map[string]any{
-					"endpoint": endpoint, "region": dynamotest.Region, "tablePrefix": prefix,
-					"accessKeyId": dynamotest.AccessKeyID, "secretAccessKey": "${env:FLAMINGOCK_TEST_SECRET_KEY}",
-				},
-				Vars:     map[string]string{"prefix": prefix},
-				Files:    map[string]string{"seed.ndjson": "{\"pk\": \"EUR\", \"decimals\": 2}\n{\"pk\": \"JPY\", \"decimals\": 0}\n"},
-				Snapshot: w.snapshot,
-			}).Check(o)
+			newWorld(t, dynamotest.Endpoint(t), dynamotest.Prefix(t)).Check(o)
 		})
 	}
+}
+
+// newWorld is tables for operations.
+func newWorld(t *testing.T, endpoint, prefix string) *optest.World {
+	t.Helper()
+	w := &world{t: t, prefix: prefix, client: dynamodb.New(dynamodb.Options{
+		BaseEndpoint: &endpoint, Region: dynamotest.Region,
+		Credentials: credentials.NewStaticCredentialsProvider(dynamotest.AccessKeyID, dynamotest.SecretAccessKey, ""),
+	})}
+	return &optest.World{
+		T: t, Plugin: dynamodbplugin.New(), Template: "dynamodb", Type: "dynamodb",
+		Values: map[string]any{
+			"endpoint": endpoint, "region": dynamotest.Region, "tablePrefix": prefix,
+			"accessKeyId": dynamotest.AccessKeyID, "secretAccessKey": "${env:FLAMINGOCK_TEST_SECRET_KEY}",
+		},
+		Vars: map[string]string{"prefix": prefix},
+		Files: map[string]string{
+			"seed.ndjson":  "{\"pk\": \"EUR\", \"decimals\": 2}\n{\"pk\": \"JPY\", \"decimals\": 0}\n",
+			"pilot.ndjson": "{\"order\": \"p-1\", \"status\": \"sent\"}\n{\"order\": \"p-2\", \"status\": \"sent\"}\n",
+		},
+		Snapshot: w.snapshot,
+	}
+}
+
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	newWorld(t, dynamotest.Endpoint(t), dynamotest.Prefix(t)).
+		Examples("../../plugins/dynamodb/README.md", "updatePointInTimeRecovery", "tagResource", "untagResource")
 }

@@ -18,8 +18,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if err := os.Setenv("FLAMINGOCK_TEST_PASSWORD", "pencil-case"); err != nil {
-		panic(err)
+	for _, name := range []string{"FLAMINGOCK_TEST_PASSWORD", "REPORTS_PASSWORD"} {
+		if err := os.Setenv(name, "pencil-case"); err != nil {
+			panic(err)
+		}
 	}
 	os.Exit(m.Run())
 }
@@ -213,15 +215,33 @@ func TestOperations(t *testing.T) {
 			t.Run(kind+"/"+o.Name, func(t *testing.T) {
 				t.Parallel()
 				uri, name := database(t)
-				w := &world{t: t, db: mongotest.Connect(t, uri).Database(name)}
-				(&optest.World{
-					T: t, Plugin: mongodbplugin.New(), Template: "mongodb", Type: "mongodb",
-					Values: map[string]any{"uri": uri, "database": name}, Vars: map[string]string{"db": name},
-					Files:    map[string]string{"seed.ndjson": "{\"code\": \"EUR\", \"decimals\": 2}\n{\"code\": \"JPY\", \"decimals\": 0}\n"},
-					Prepare:  func(setup []string) { w.run(setup...) },
-					Snapshot: w.snapshot,
-				}).Check(o)
+				newWorld(t, uri, name).Check(o)
 			})
 		}
+	}
+}
+
+// newWorld is a database for operations.
+func newWorld(t *testing.T, uri, name string) *optest.World {
+	t.Helper()
+	w := &world{t: t, db: mongotest.Connect(t, uri).Database(name)}
+	const currencies = "{\"code\": \"EUR\", \"decimals\": 2}\n{\"code\": \"JPY\", \"decimals\": 0}\n"
+	return &optest.World{
+		T: t, Plugin: mongodbplugin.New(), Template: "mongodb", Type: "mongodb",
+		Values: map[string]any{"uri": uri, "database": name}, Vars: map[string]string{"db": name, "database": name},
+		Files:    map[string]string{"seed.ndjson": currencies, "currencies.ndjson": currencies},
+		Prepare:  func(setup []string) { w.run(setup...) },
+		Snapshot: w.snapshot,
+	}
+}
+
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	for kind, database := range map[string]func(testing.TB) (string, string){"replica set": mongotest.Database, "standalone": mongotest.Standalone} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			uri, name := database(t)
+			newWorld(t, uri, name).Examples("../../plugins/mongodb/README.md", "createSearchIndex", "updateSearchIndex", "dropSearchIndex")
+		})
 	}
 }

@@ -1,9 +1,11 @@
 // Package optest holds every operation of a plugin to what operations promise: it
 // is done, done again it does nothing, and its computed inverse leaves what was
-// there before and spares what it did not make.
+// there before and spares what it did not make; and the README has an example of it
+// that works.
 package optest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -51,6 +53,8 @@ type World struct {
 	changes fstest.MapFS
 	said    log
 	dead    atomic.Bool
+	// target is how changes call the target system.
+	target string
 }
 
 // Operation is one case.
@@ -164,7 +168,7 @@ func (w *World) engine() *core.Engine {
 		Store: &mortal{Store: store, dead: &w.dead}, SecretSinks: w.Sinks, EncryptionKey: "a key that only tests have",
 		Root: w.root, Logger: slog.New(slog.NewTextHandler(&w.said, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Stages:  []core.Stage{{Name: "changes", FS: fs.FS(w.changes), Dir: "changes"}},
-		Targets: []core.Target{{ID: "target", Type: w.Type, Values: w.Values}},
+		Targets: []core.Target{{ID: cmp.Or(w.target, "target"), Type: w.Type, Values: w.Values}},
 		Vars:    w.Vars, Plugins: []run.Plugin{p},
 	})
 	if err != nil {
@@ -195,18 +199,26 @@ func (w *World) Undo(id string) error {
 
 // change adds a change with one step.
 func (w *World) change(n int, id, apply, rollback string) {
+	indent := strings.ReplaceAll(strings.TrimRight(apply, "\n"), "\n", "\n      ")
+	text := fmt.Sprintf("id: %s\nauthor: test\ntargetSystem: target\ntemplate: %s\nsteps:\n  - apply:\n      %s\n", id, w.Template, indent)
+	if rollback != "" {
+		text += "    rollback: " + rollback + "\n"
+	}
+	w.write(n, id, text)
+}
+
+// write adds the file of a change, beside those that changes attach, and returns
+// its name.
+func (w *World) write(n int, id, text string) string {
 	if w.changes == nil {
 		w.changes = fstest.MapFS{}
 		for name, text := range w.Files {
 			w.changes[filepath.Join("changes", name)] = &fstest.MapFile{Data: []byte(text)}
 		}
 	}
-	indent := strings.ReplaceAll(strings.TrimRight(apply, "\n"), "\n", "\n      ")
-	text := fmt.Sprintf("id: %s\nauthor: test\ntargetSystem: target\ntemplate: %s\nsteps:\n  - apply:\n      %s\n", id, w.Template, indent)
-	if rollback != "" {
-		text += "    rollback: " + rollback + "\n"
-	}
-	w.changes[filepath.Join("changes", fmt.Sprintf("_%04d__%s.yaml", n, id))] = &fstest.MapFile{Data: []byte(text)}
+	name := filepath.Join("changes", fmt.Sprintf("_%04d__%s.yaml", n, id))
+	w.changes[name] = &fstest.MapFile{Data: []byte(text)}
+	return name
 }
 
 func (w *World) apply() {
