@@ -16,6 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	sdktest.Main(New())
 	// The SDK looks here where a configuration gives no key.
 	for name, value := range map[string]string{"AWS_ACCESS_KEY_ID": dynamotest.AccessKeyID, "AWS_SECRET_ACCESS_KEY": dynamotest.SecretAccessKey} {
 		if err := os.Setenv(name, value); err != nil {
@@ -39,10 +40,22 @@ func connect(t testing.TB, endpoint, prefix string) *Conn {
 	return c
 }
 
-// TestPromises holds the plugin to the promises of every plugin, with a change that
-// is one transaction and with changes that cannot be.
+// TestPromises holds the plugin to the promises of every plugin, in memory and as a
+// process.
 func TestPromises(t *testing.T) {
 	t.Parallel()
+	t.Run("in memory", func(t *testing.T) {
+		t.Parallel()
+		sdktest.Run(t, New(), promises()...)
+	})
+	t.Run("process", func(t *testing.T) {
+		t.Parallel()
+		sdktest.RunProcess(t, promises()...)
+	})
+}
+
+// promises are a change that is one transaction and changes that cannot be.
+func promises() []sdktest.Case {
 	const secret = "hunter2-secret"
 	target := func(t testing.TB) any {
 		endpoint, prefix := dynamotest.Endpoint(t), dynamotest.Prefix(t)
@@ -66,14 +79,14 @@ func TestPromises(t *testing.T) {
 			"endpoint": "http://127.0.0.1:1", "region": dynamotest.Region, "maxAttempts": 1, "accessKeyId": "AKIA", "secretAccessKey": secret,
 		}
 	}
-	sdktest.Run(t, New(),
-		sdktest.Case{
+	return []sdktest.Case{
+		{
 			Name: "in a transaction", Driver: "dynamodb", Target: target, Template: "dynamodb", Transactional: true, Repeatable: true,
 			Steps:   []sdktest.Step{{Apply: put}},
 			Failing: &sdktest.Step{Apply: fields{"type": "putItems", "table": "users", "items": []any{fields{"pk": "1", "other": true}}}},
 			Secrets: []string{secret}, Refused: refused,
 		},
-		sdktest.Case{
+		{
 			Name: "a table", Driver: "dynamodb", Target: target, Template: "dynamodb", Repeatable: true, Slow: slow, Failing: failing,
 			Steps: []sdktest.Step{
 				{Apply: fields{"type": "createTable", "table": "orders", "keySchema": fields{"partitionKey": "pk"}, "attributes": fields{"pk": "S"}}},
@@ -82,7 +95,7 @@ func TestPromises(t *testing.T) {
 				}},
 			},
 		},
-	)
+	}
 }
 
 // transact runs fn as the change of a transaction.

@@ -2,6 +2,7 @@ package mongodb
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -11,11 +12,28 @@ import (
 	"github.com/flamingock/flamingock-go/plugins/mongodb/mongotest"
 )
 
-// TestPromises holds the plugin to the promises of every plugin, with changes that
-// are one transaction, with changes that cannot be, and on a server without
-// transactions.
+func TestMain(m *testing.M) {
+	sdktest.Main(New())
+	os.Exit(m.Run())
+}
+
+// TestPromises holds the plugin to the promises of every plugin, in memory and as a
+// process.
 func TestPromises(t *testing.T) {
 	t.Parallel()
+	t.Run("in memory", func(t *testing.T) {
+		t.Parallel()
+		sdktest.Run(t, New(), promises()...)
+	})
+	t.Run("process", func(t *testing.T) {
+		t.Parallel()
+		sdktest.RunProcess(t, promises()...)
+	})
+}
+
+// promises are changes that are one transaction, changes that cannot be, and one on
+// a server without transactions.
+func promises() []sdktest.Case {
 	const secret = "hunter2-secret"
 	// target returns a configuration of a database with some documents.
 	target := func(database func(testing.TB) (string, string)) func(t testing.TB) any {
@@ -60,18 +78,18 @@ func TestPromises(t *testing.T) {
 	refused := func(testing.TB) any {
 		return fields{"uri": "mongodb://u:" + secret + "@127.0.0.1:1/d", "serverSelectionTimeout": "300ms"}
 	}
-	sdktest.Run(t, New(),
-		sdktest.Case{
+	return []sdktest.Case{
+		{
 			Name: "in a transaction", Driver: "mongodb", Target: target(mongotest.Database), Template: "mongodb", Transactional: true,
 			Steps: step(insert, remove), Slow: slow, Repeatable: true,
 			Failing: &sdktest.Step{Apply: fields{"type": "insert", "collection": "users", "documents": []any{fields{"_id": 1, "n": "other"}}}},
 			Secrets: []string{secret}, Refused: refused,
 		},
-		sdktest.Case{
+		{
 			Name: "an index", Driver: "mongodb", Target: target(mongotest.Database), Template: "mongodb",
 			Steps: step(index, nil), Slow: slowly, Failing: unique, Repeatable: true,
 		},
-		sdktest.Case{
+		{
 			Name: "several steps", Driver: "mongodb", Target: target(mongotest.Database), Template: "mongodb",
 			Steps: []sdktest.Step{
 				{Apply: fields{"type": "createCollection", "collection": "orders"}},
@@ -80,11 +98,11 @@ func TestPromises(t *testing.T) {
 			},
 			Failing: unique, Repeatable: true,
 		},
-		sdktest.Case{
+		{
 			Name: "standalone", Driver: "mongodb", Target: target(mongotest.Standalone), Template: "mongodb",
 			Steps: step(insert, nil), Slow: slowly, Failing: unique, Repeatable: true,
 		},
-	)
+	}
 }
 
 // TestTransactionConflicts shows that a transaction that another one got in the way

@@ -2,6 +2,7 @@ package sql
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -9,10 +10,28 @@ import (
 	"github.com/flamingock/flamingock-go/plugins/sql/sqltest"
 )
 
-// TestPromises holds the plugin to the promises of every plugin, on each
-// database, with changes that are one transaction and with changes that cannot be.
+func TestMain(m *testing.M) {
+	sdktest.Main(New())
+	os.Exit(m.Run())
+}
+
+// TestPromises holds the plugin to the promises of every plugin, in memory and as a
+// process.
 func TestPromises(t *testing.T) {
 	t.Parallel()
+	t.Run("in memory", func(t *testing.T) {
+		t.Parallel()
+		sdktest.Run(t, New(), promises()...)
+	})
+	t.Run("process", func(t *testing.T) {
+		t.Parallel()
+		sdktest.RunProcess(t, promises()...)
+	})
+}
+
+// promises are changes on each database, those that are one transaction and those
+// that cannot be.
+func promises() []sdktest.Case {
 	const secret = "hunter2-secret"
 	step := func(apply, when, rollback string) []sdktest.Step {
 		return []sdktest.Step{{Apply: map[string]any{"sql": apply, "appliedWhen": when}, Rollback: rollback}}
@@ -31,8 +50,8 @@ func TestPromises(t *testing.T) {
 			return values
 		}
 	}
-	sdktest.Run(t, New(),
-		sdktest.Case{
+	return []sdktest.Case{
+		{
 			Name: "sqlite in a transaction", Driver: "sqlite", Target: target("sqlite"), Template: "sql", Transactional: true,
 			Repeatable: true,
 			Steps: step("CREATE TABLE IF NOT EXISTS promise (id INTEGER)",
@@ -40,7 +59,7 @@ func TestPromises(t *testing.T) {
 			Slow:    script("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c) SELECT max(x) FROM c"),
 			Failing: failing,
 		},
-		sdktest.Case{
+		{
 			Name: "postgresql in a transaction", Driver: "postgresql", Target: target("postgresql"), Template: "sql", Transactional: true,
 			Repeatable: true,
 			Steps: step("CREATE TABLE IF NOT EXISTS promise (id INTEGER)",
@@ -48,7 +67,7 @@ func TestPromises(t *testing.T) {
 			Slow: script("SELECT pg_sleep(30)"), Failing: failing, Secrets: []string{secret},
 			Refused: func(testing.TB) any { return map[string]any{"url": "postgres://u:" + secret + "@127.0.0.1:1/d"} },
 		},
-		sdktest.Case{
+		{
 			Name: "postgresql in parts", Driver: "postgresql", Template: "sql",
 			Target: target("postgresql", "CREATE TABLE t (id INTEGER)", "INSERT INTO t VALUES (1)",
 				"CREATE FUNCTION slow(i INTEGER) RETURNS INTEGER IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(30); RETURN i; END'"),
@@ -57,19 +76,19 @@ func TestPromises(t *testing.T) {
 			}},
 			Slow: script("CREATE INDEX CONCURRENTLY promise ON t (slow(id))"), Failing: script("CREATE INDEX CONCURRENTLY promise ON nowhere (id)"),
 		},
-		sdktest.Case{
+		{
 			Name: "mariadb in a transaction", Driver: "mysql", Target: target("mysql", "CREATE TABLE t (id INTEGER)"), Template: "sql", Transactional: true,
 			Steps: step("INSERT INTO t VALUES (1)", "SELECT count(*) FROM t", "DELETE FROM t"),
 			Slow:  script("SELECT sleep(30)"), Failing: failing, Secrets: []string{secret},
 			Refused: func(testing.TB) any { return map[string]any{"url": "mysql://u:" + secret + "@127.0.0.1:1/d"} },
 		},
-		sdktest.Case{
+		{
 			Name: "mariadb in parts", Driver: "mysql", Target: target("mysql"), Template: "sql",
 			Steps: step("CREATE TABLE promise (id INTEGER)",
 				"SELECT count(*) FROM information_schema.tables WHERE table_schema = database() AND table_name = 'promise'", "DROP TABLE promise"),
 			Slow: script("CREATE TABLE slow AS SELECT sleep(30) AS s"), Failing: script("ALTER TABLE nowhere ADD COLUMN a INTEGER"),
 		},
-	)
+	}
 }
 
 // fresh opens an empty database and returns the configuration it was opened with.

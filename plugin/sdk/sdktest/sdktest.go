@@ -10,8 +10,9 @@
 //		})
 //	}
 //
-// The promises are those of the protocol, whatever language a plugin is written
-// in: RunInstances takes any connection to any plugin.
+// RunProcess does the same with the plugin as a process. The promises are those of
+// the protocol, whatever language a plugin is written in: RunInstances takes any
+// connection to any plugin, and Process starts any executable.
 package sdktest
 
 import (

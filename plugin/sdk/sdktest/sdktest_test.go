@@ -2,6 +2,7 @@ package sdktest_test
 
 import (
 	"crypto/rand"
+	"os"
 	"testing"
 
 	"github.com/flamingock/flamingock-go/plugin/sdk/sdktest"
@@ -59,7 +60,17 @@ func target(testing.TB) any {
 	return map[string]any{"name": rand.Text(), "password": password}
 }
 
+func TestMain(m *testing.M) {
+	sdktest.Main(memory.NewServer().Plugin())
+	os.Exit(m.Run())
+}
+
 func TestMemoryKeepsItsPromises(t *testing.T) {
 	t.Parallel()
 	sdktest.Run(t, memory.NewServer().Plugin(), cases()...)
+}
+
+func TestProcessKeepsItsPromises(t *testing.T) {
+	t.Parallel()
+	sdktest.RunProcess(t, cases()...)
 }
