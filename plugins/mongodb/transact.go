@@ -32,6 +32,10 @@ type transactor struct{}
 // convenience function uses as much.
 const transactTime = 120 * time.Second
 
+// abortTime is how long a transaction may take to be aborted once its work was
+// cancelled: whoever cancelled it waits.
+const abortTime = 500 * time.Millisecond
+
 type fenceDoc struct {
 	Scope   string        `bson:"_id"`
 	Token   int64         `bson:"token"`
@@ -103,10 +107,12 @@ func (c *Conn) attempt(ctx context.Context, session *mongo.Session, w sdk.Transa
 	tx := *c
 	tx.session = session
 	if err := tx.inside(ctx, w, fn); err != nil {
-		// Whatever ctx says, the transaction has to end; where it cannot, the
-		// server ends it.
+		// The transaction has to end although ctx may have. Where it cannot, whoever
+		// raises the fence ends it, or the server does.
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
 		defer cancel()
+		stop := context.AfterFunc(ctx, func() { time.AfterFunc(abortTime, cancel) })
+		defer stop()
 		_ = session.AbortTransaction(end)
 		return err
 	}

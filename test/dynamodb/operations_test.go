@@ -16,6 +16,7 @@ import (
 
 	dynamodbplugin "github.com/flamingock/flamingock-go/plugins/dynamodb"
 	"github.com/flamingock/flamingock-go/plugins/dynamodb/dynamotest"
+	"github.com/flamingock/flamingock-go/test/gate"
 	"github.com/flamingock/flamingock-go/test/optest"
 )
 
@@ -179,4 +180,11 @@ func TestExamples(t *testing.T) {
 	t.Parallel()
 	newWorld(t, dynamotest.Endpoint(t), dynamotest.Prefix(t)).
 		Examples("../../plugins/dynamodb/README.md", "updatePointInTimeRecovery", "tagResource", "untagResource")
+}
+
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	var g gate.Gate
+	newWorld(t, gate.HTTP(t, &g, dynamotest.Endpoint(t)), dynamotest.Prefix(t)).
+		Cancel(&g, "../../plugins/dynamodb/README.md", "updatePointInTimeRecovery", "tagResource", "untagResource")
 }

@@ -1,14 +1,12 @@
 package e2etest
 
 import (
-	"encoding/binary"
-	"io"
 	"net"
 	"net/url"
 	"sync"
 	"testing"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
+	"github.com/flamingock/flamingock-go/test/gate"
 )
 
 // proxy stands between the processes of a test and its server, and holds commands
@@ -63,7 +61,7 @@ func (p *proxy) serve(client net.Conn) {
 	go func() {
 		defer close(replies)
 		for {
-			m, err := message(server)
+			m, err := gate.ReadMessage(server)
 			if err != nil {
 				_ = client.Close() // it is read below
 				return
@@ -82,7 +80,7 @@ func (p *proxy) serve(client net.Conn) {
 	go func() {
 		defer close(requests)
 		for {
-			m, err := message(client)
+			m, err := gate.ReadMessage(client)
 			if err != nil {
 				return
 			}
@@ -135,37 +133,6 @@ func (p *proxy) serve(client net.Conn) {
 	}
 }
 
-// message reads a message of the protocol: its length comes first.
-func message(r io.Reader) ([]byte, error) {
-	var head [4]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return nil, err
-	}
-	m := make([]byte, max(4, binary.LittleEndian.Uint32(head[:])))
-	copy(m, head[:])
-	_, err := io.ReadFull(r, m[4:])
-	return m, err
-}
-
-// command reads the command of a message: in an OP_MSG it is the section of kind 0.
-func command(m []byte) bson.Raw {
-	const head, opMsg = 16, 2013
-	if len(m) < head+5 || binary.LittleEndian.Uint32(m[12:]) != opMsg {
-		return nil
-	}
-	for rest := m[head+4:]; len(rest) > 5; {
-		kind, size := rest[0], binary.LittleEndian.Uint32(rest[1:])
-		if int(size) >= len(rest) {
-			return nil
-		}
-		if kind == 0 {
-			return bson.Raw(rest[1 : 1+size])
-		}
-		rest = rest[1+size:]
-	}
-	return nil
-}
-
 // Which says which command is held.
 type Which struct {
 	// Command is its name, Collection the collection that it is for; "" for any.
@@ -205,7 +172,7 @@ func (p *proxy) match(m []byte) *Held {
 	if len(p.holds) == 0 {
 		return nil
 	}
-	elements, err := command(m).Elements()
+	elements, err := gate.Command(m).Elements()
 	if err != nil || len(elements) == 0 {
 		return nil
 	}

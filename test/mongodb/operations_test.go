@@ -14,6 +14,7 @@ import (
 
 	mongodbplugin "github.com/flamingock/flamingock-go/plugins/mongodb"
 	"github.com/flamingock/flamingock-go/plugins/mongodb/mongotest"
+	"github.com/flamingock/flamingock-go/test/gate"
 	"github.com/flamingock/flamingock-go/test/optest"
 )
 
@@ -244,4 +245,12 @@ func TestExamples(t *testing.T) {
 			newWorld(t, uri, name).Examples("../../plugins/mongodb/README.md", "createSearchIndex", "updateSearchIndex", "dropSearchIndex")
 		})
 	}
+}
+
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	uri, name := mongotest.Database(t)
+	var g gate.Gate
+	newWorld(t, gate.MongoDB(t, &g, uri), name).
+		Cancel(&g, "../../plugins/mongodb/README.md", "createSearchIndex", "updateSearchIndex", "dropSearchIndex")
 }
