@@ -65,6 +65,10 @@ bench/servers: with-servers ## Run every benchmark, with real servers
 bench/peers: with-servers ## Compare with goose and with a floor program, on SQLite and PostgreSQL
 	bin/with-servers --only postgres -- go -C test run ./bench $(BENCHFLAGS)
 
+.PHONY: bench/floor
+bench/floor: with-servers ## Compare with a floor program, on MongoDB and DynamoDB Local
+	bin/with-servers --only mongodb,dynamodb -- go -C test run ./bench -databases mongodb,dynamodb $(BENCHFLAGS)
+
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZTIME (1m)
 	@grep -rEo --include='*_test.go' '^func Fuzz\w+' . | sed -E 's|/[^/]+:func | |' | sort -u | \

@@ -144,6 +144,7 @@ type Conn struct {
 	tx *gathered
 	// ready tells for which token of a scope the fence is known to be there.
 	ready map[string]int64
+	keys  *keys
 }
 
 func open(ctx context.Context, cfg Config) (*Conn, error) {
@@ -156,7 +157,7 @@ func open(ctx context.Context, cfg Config) (*Conn, error) {
 	}
 	c := &Conn{
 		client: client, prefix: cfg.TablePrefix, marker: cfg.TablePrefix + or(cfg.MarkerTable, "flamingockMarker"),
-		place: "dynamodb in " + aws.Region, ready: map[string]int64{},
+		place: "dynamodb in " + aws.Region, ready: map[string]int64{}, keys: &keys{known: map[string]Key{}},
 	}
 	if err := health(ctx, c); err != nil {
 		return nil, err

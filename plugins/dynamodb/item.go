@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -17,8 +18,36 @@ import (
 // attributes is an item.
 type attributes = map[string]types.AttributeValue
 
+// keys are those of tables as they were last described: the key of a table never
+// changes, and who deletes a table looks whether it is gone.
+type keys struct {
+	mu    sync.Mutex
+	known map[string]Key
+}
+
+func (k *keys) of(table string) (Key, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	key, ok := k.known[table]
+	return key, ok
+}
+
+// note remembers the key of a table, or forgets it where t is nil.
+func (k *keys) note(table string, t *types.TableDescription) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if t == nil {
+		delete(k.known, table)
+		return
+	}
+	k.known[table] = keyOf(t.KeySchema)
+}
+
 // key returns the key of an item of a table.
 func (c *Conn) key(ctx context.Context, table *string) (Key, error) {
+	if k, ok := c.keys.of(*table); ok {
+		return k, nil
+	}
 	t, err := c.describe(ctx, table)
 	if err != nil {
 		return Key{}, err

@@ -161,3 +161,30 @@ func TestTooLargeForATransaction(t *testing.T) {
 		t.Errorf("98 items: %v", err)
 	}
 }
+
+// TestKeyOfANewTable shows that the key of a table is that of the table that is
+// there, although it is not asked for each time.
+func TestKeyOfANewTable(t *testing.T) {
+	t.Parallel()
+	c := connect(t, dynamotest.Endpoint(t), dynamotest.Prefix(t))
+	table := c.table("users")
+	for _, want := range []string{"pk", "pk"} {
+		if k, err := c.key(t.Context(), table); err != nil || k.PartitionKey != want {
+			t.Errorf("key %v, %v", k, err)
+		}
+	}
+	if err := c.remove(t.Context(), table, 0); err != nil {
+		t.Fatal(err)
+	}
+	var e *sdk.Error
+	if k, err := c.key(t.Context(), table); !errors.As(err, &e) || e.Code != sdk.NotFound {
+		t.Errorf("of a table that is gone: key %v, %v", k, err)
+	}
+	p := CreateTable{Table: "users", KeySchema: Key{PartitionKey: "email"}, Attributes: map[string]string{"email": "S"}}
+	if _, err := c.client.CreateTable(t.Context(), p.input(c)); err != nil {
+		t.Fatal(err)
+	}
+	if k, err := c.key(t.Context(), table); err != nil || k.PartitionKey != "email" {
+		t.Errorf("of a table made anew: key %v, %v", k, err)
+	}
+}

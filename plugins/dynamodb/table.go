@@ -187,11 +187,13 @@ func (p *CreateTable) input(c *Conn) *dynamodb.CreateTableInput {
 func (c *Conn) describe(ctx context.Context, name *string) (*types.TableDescription, error) {
 	r, err := c.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: name})
 	if isCode(err, "ResourceNotFoundException") {
+		c.keys.note(aws.ToString(name), nil)
 		return nil, nil
 	}
 	if err != nil {
 		return nil, failure("describe table "+aws.ToString(name), err)
 	}
+	c.keys.note(aws.ToString(name), r.Table)
 	return r.Table, nil
 }
 

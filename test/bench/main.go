@@ -1,20 +1,22 @@
 // Command bench compares flamingock with goose and with a floor program, side by
 // side: 1,000 changes of one row each, and runs with nothing to do at 1,000 and
-// at 10,000 applied changes, on SQLite and on PostgreSQL.
+// at 10,000 applied changes, on SQLite and on PostgreSQL; and with the floor program
+// alone on MongoDB and on DynamoDB, with a document or item each.
 //
 // Every measurement is of a whole process, from its start to its end; flamingock
-// runs as it is installed, with the sql plugin as a process of its own and the
-// full audit trail, in the same PostgreSQL database or in the embedded SQLite
-// store. The tools take turns, so that what else the machine does hits all of
+// runs as it is installed, with the plugin as a process of its own and the full
+// audit trail, in the same database or in the embedded SQLite store. The tools take turns, so that what else the machine does hits all of
 // them; medians are shown. Seconds differ from machine to machine: compare ratios.
 //
 // Durable writes are counted beside the clock: write-ahead log syncs of the
-// PostgreSQL server, and commits to SQLite files.
+// PostgreSQL server, commits to SQLite files, and syncs of MongoDB's journal. Of
+// DynamoDB, requests are counted.
 //
 // Usage: go run ./bench [flags]
 //
-// PostgreSQL is the server of TEST_POSTGRES_URL; without it only SQLite is
-// measured, unless REQUIRE_SERVERS=1 makes that an error.
+// The servers are those of TEST_POSTGRES_URL, TEST_MONGODB_URI and
+// TEST_DYNAMODB_ENDPOINT; one that is not set is left out, unless REQUIRE_SERVERS=1
+// makes that an error.
 package main
 
 import (
@@ -23,8 +25,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 )
 
@@ -62,7 +66,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	}
 	var all []*result
 	for _, name := range o.databases {
-		db, err := open(ctx, name, dir)
+		db, err := open(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -79,6 +83,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	return nil
 }
 
+// servers are the databases, and the variables that name their servers.
+var servers = map[string]string{"sqlite": "", "postgresql": postgresVariable, "mongodb": mongoVariable, "dynamodb": dynamoVariable}
+
 func parse(args []string, log io.Writer) (options, error) {
 	o := options{}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -94,18 +101,16 @@ func parse(args []string, log io.Writer) (options, error) {
 		return o, errors.New("give at least 2 changes, at least as many of history, and a round")
 	}
 	for name := range strings.SplitSeq(*databases, ",") {
-		switch name {
-		case "sqlite":
-		case "postgresql":
-			if os.Getenv(serverVariable) == "" {
-				if os.Getenv("REQUIRE_SERVERS") == "1" {
-					return o, fmt.Errorf("%s is not set, and REQUIRE_SERVERS=1 asks for every server", serverVariable)
-				}
-				_, _ = fmt.Fprintf(log, "%s is not set: PostgreSQL is left out (`make bench/servers` starts one)\n", serverVariable)
-				continue
+		variable, known := servers[name]
+		if !known {
+			return o, fmt.Errorf("database %q is not known: use some of %v", name, slices.Sorted(maps.Keys(servers)))
+		}
+		if variable != "" && os.Getenv(variable) == "" {
+			if os.Getenv("REQUIRE_SERVERS") == "1" {
+				return o, fmt.Errorf("%s is not set, and REQUIRE_SERVERS=1 asks for every server", variable)
 			}
-		default:
-			return o, fmt.Errorf("database %q is not known: use sqlite and postgresql", name)
+			_, _ = fmt.Fprintf(log, "%s is not set: %s is left out (bin/with-servers starts servers)\n", variable, name)
+			continue
 		}
 		o.databases = append(o.databases, name)
 	}

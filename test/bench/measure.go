@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // result is what was measured on one database.
@@ -15,7 +16,7 @@ type result struct {
 	// apply, idle and long are samples by tool: applying, nothing to do after
 	// that, and nothing to do with the long history.
 	apply, idle, long map[string][]sample
-	// writes are durable writes by tool, of one apply.
+	// writes are durable writes by tool, of one apply, or what stands for them.
 	writes map[string]float64
 	unit   string
 }
@@ -29,10 +30,8 @@ func measure(ctx context.Context, o options, bin string, db database, dir string
 		database: db.title(), unit: db.unit(), apply: map[string][]sample{}, idle: map[string][]sample{}, long: map[string][]sample{},
 		writes: map[string]float64{},
 	}
-	list := tools(bin)
-	for _, t := range list {
-		r.tools = append(r.tools, t.name)
-	}
+	r.tools = db.tools()
+	list := slices.DeleteFunc(tools(bin), func(t tool) bool { return !slices.Contains(r.tools, t.name) })
 	m := &measurer{bin: bin, db: db, dir: dir}
 	for round := range o.rounds {
 		_, _ = fmt.Fprintf(log, "%s: applying %d changes and finding nothing to do, round %d of %d\n", db.title(), o.changes, round+1, o.rounds)
@@ -40,7 +39,7 @@ func measure(ctx context.Context, o options, bin string, db database, dir string
 			return nil, err
 		}
 	}
-	_, _ = fmt.Fprintf(log, "%s: counting durable writes\n", db.title())
+	_, _ = fmt.Fprintf(log, "%s: counting %s\n", db.title(), r.unit)
 	for _, t := range list {
 		n, err := m.writes(ctx, t, o.changes)
 		if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// serverVariable names the server, as a user who may create databases.
-const serverVariable = "TEST_POSTGRES_URL"
+// postgresVariable names the server, as a user who may create databases.
+const postgresVariable = "TEST_POSTGRES_URL"
 
 type postgresql struct {
 	server  *url.URL
@@ -22,13 +22,13 @@ type postgresql struct {
 }
 
 func openPostgreSQL(ctx context.Context) (*postgresql, error) {
-	u, err := url.Parse(os.Getenv(serverVariable))
+	u, err := url.Parse(os.Getenv(postgresVariable))
 	if err != nil {
-		return nil, fmt.Errorf("%s is not a URL", serverVariable) // err would repeat the password
+		return nil, fmt.Errorf("%s is not a URL", postgresVariable) // err would repeat the password
 	}
 	p := &postgresql{server: u}
 	if p.conn, err = pgx.Connect(ctx, u.String()); err != nil {
-		return nil, fmt.Errorf("connect to the server of %s: %w", serverVariable, err)
+		return nil, fmt.Errorf("connect to the server of %s: %w", postgresVariable, err)
 	}
 	if err := p.conn.QueryRow(ctx, "SHOW server_version").Scan(&p.version); err != nil {
 		return nil, fmt.Errorf("ask the server's version: %w", err)
@@ -39,6 +39,7 @@ func openPostgreSQL(ctx context.Context) (*postgresql, error) {
 
 func (p *postgresql) title() string { return "PostgreSQL " + p.version }
 func (*postgresql) unit() string    { return "WAL syncs" }
+func (*postgresql) tools() []string { return []string{"flamingock", "goose", "floor"} }
 
 func (p *postgresql) close(ctx context.Context) { _ = p.conn.Close(ctx) }
 

@@ -22,6 +22,7 @@ type sqlite struct{}
 func (sqlite) title() string         { return "SQLite" }
 func (sqlite) unit() string          { return "commits" }
 func (sqlite) close(context.Context) {}
+func (sqlite) tools() []string       { return []string{"flamingock", "goose", "floor"} }
 
 func (sqlite) create(_ context.Context, dir string) (instance, error) {
 	in := instance{name: "sqlite", target: filepath.Join(dir, "target.db"), store: filepath.Join(dir, ".flamingock", "audit.db")}

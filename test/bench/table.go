@@ -14,12 +14,19 @@ func (r *result) write(w io.Writer, o options) {
 	r.table(w, fmt.Sprintf("apply %d changes", o.changes), r.apply, true)
 	r.table(w, fmt.Sprintf("nothing to do at %d applied changes", o.changes), r.idle, false)
 	r.table(w, fmt.Sprintf("nothing to do at %d applied changes", o.history), r.long, false)
+	if !r.has("goose") {
+		ratio := ratio(r.apply, "flamingock", "floor")
+		_, _ = fmt.Fprintf(w, "goal: apply %.2f x floor, at most 2.00: %s\n", ratio, verdict(ratio <= 2))
+		return
+	}
 	ratio := ratio(r.apply, "flamingock", "goose")
 	_, _ = fmt.Fprintf(w, "goal: apply %.2f x goose, at most 1.00: %s\n", ratio, verdict(ratio <= 1))
 	mine, theirs := wall(r.long["flamingock"]), wall(r.idle["goose"])
 	_, _ = fmt.Fprintf(w, "goal: nothing to do at %d %s, at most goose's %s at %d: %s\n",
 		o.history, short(mine), short(theirs), o.changes, verdict(mine <= theirs))
 }
+
+func (r *result) has(tool string) bool { return slices.Contains(r.tools, tool) }
 
 func verdict(ok bool) string {
 	if ok {
@@ -30,7 +37,11 @@ func verdict(ok bool) string {
 
 func (r *result) table(w io.Writer, title string, by map[string][]sample, writes bool) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	header := title + "\tmedian\tmin\tmax\tCPU\tx goose\tx floor\t"
+	header := title + "\tmedian\tmin\tmax\tCPU\t"
+	if r.has("goose") {
+		header += "x goose\t"
+	}
+	header += "x floor\t"
 	if writes {
 		header += r.unit + " a change\t"
 	}
@@ -38,8 +49,12 @@ func (r *result) table(w io.Writer, title string, by map[string][]sample, writes
 	for _, name := range r.tools {
 		list := by[name]
 		walls := column(list, func(s sample) time.Duration { return s.wall })
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%.2f\t%.2f\t", name, short(wall(list)), short(slices.Min(walls)), short(slices.Max(walls)),
-			short(median(column(list, func(s sample) time.Duration { return s.cpu }))), ratio(by, name, "goose"), ratio(by, name, "floor"))
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t", name, short(wall(list)), short(slices.Min(walls)), short(slices.Max(walls)),
+			short(median(column(list, func(s sample) time.Duration { return s.cpu }))))
+		if r.has("goose") {
+			_, _ = fmt.Fprintf(t, "%.2f\t", ratio(by, name, "goose"))
+		}
+		_, _ = fmt.Fprintf(t, "%.2f\t", ratio(by, name, "floor"))
 		if writes {
 			_, _ = fmt.Fprintf(t, "%.3f\t", r.writes[name])
 		}

@@ -21,12 +21,17 @@ func build(ctx context.Context, dir string) (bin string, err error) {
 		return "", fmt.Errorf("find the main module (run this in the folder test): %w", err)
 	}
 	main := strings.TrimSpace(string(root))
-	for _, b := range []struct{ from, out, pkg string }{
+	type program struct{ from, out, pkg string }
+	programs := []program{
 		{main, "flamingock", "./cmd/host"},
-		{main, "flamingock-plugin-sql", "./plugins/sql/cmd/flamingock-plugin-sql"},
 		{".", "goose-run", module + "/test/bench/cmd/goose-run"},
 		{".", "floor-run", module + "/test/bench/cmd/floor-run"},
-	} {
+	}
+	plugins := []string{"sql", "mongodb", "dynamodb"}
+	for _, name := range plugins {
+		programs = append(programs, program{main, "flamingock-plugin-" + name, "./plugins/" + name + "/cmd/flamingock-plugin-" + name})
+	}
+	for _, b := range programs {
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", filepath.Join(bin, b.out), b.pkg)
 		cmd.Dir = b.from
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -34,11 +39,17 @@ func build(ctx context.Context, dir string) (bin string, err error) {
 			return "", fmt.Errorf("build %s: %w\n%s", b.out, err, text)
 		}
 	}
-	text, err := exec.CommandContext(ctx, filepath.Join(bin, "flamingock-plugin-sql"), "describe").Output()
-	if err != nil {
-		return "", fmt.Errorf("describe the plugin: %w", err)
+	for _, name := range plugins {
+		file := filepath.Join(bin, "flamingock-plugin-"+name)
+		text, err := exec.CommandContext(ctx, file, "describe").Output()
+		if err != nil {
+			return "", fmt.Errorf("describe the plugin: %w", err)
+		}
+		if err := os.WriteFile(file+".json", text, 0o600); err != nil {
+			return "", fmt.Errorf("describe the plugin: %w", err)
+		}
 	}
-	return bin, os.WriteFile(filepath.Join(bin, "flamingock-plugin-sql.json"), text, 0o600)
+	return bin, nil
 }
 
 // tool is one of the programs compared.
@@ -80,13 +91,40 @@ func statement(i int) string {
 	return fmt.Sprintf("INSERT INTO bench (id, name) VALUES (%d, 'row %d')", i, i)
 }
 
+// document is what change i inserts where there is no SQL, in JSON; the first one
+// is empty.
+func document(key string, i int) string {
+	if i == 1 {
+		return "{}"
+	}
+	return fmt.Sprintf(`{%q: %d, "name": "row %d"}`, key, i, i)
+}
+
+// payload is what change i does, as the payload of the template.
+func payload(db instance, i int) (template, text string) {
+	switch db.name {
+	case "mongodb":
+		if i == 1 {
+			return "mongodb", "{type: createCollection, collection: bench}"
+		}
+		return "mongodb", fmt.Sprintf("{type: insert, collection: bench, documents: [%s]}", document("_id", i))
+	case "dynamodb":
+		if i == 1 {
+			return "dynamodb", "{type: createTable, table: bench, keySchema: {partitionKey: id}, attributes: {id: N}}"
+		}
+		return "dynamodb", fmt.Sprintf("{type: putItems, table: bench, items: [%s]}", document("id", i))
+	}
+	return "sql", statement(i)
+}
+
 func writeProject(dir string, db instance, n int) error {
 	if err := writeFile(dir, "flamingock.yaml", db.config); err != nil {
 		return err
 	}
 	for i := 1; i <= n; i++ {
+		template, text := payload(db, i)
 		err := writeFile(dir, fmt.Sprintf("changes/_%06d__Change.yaml", i),
-			fmt.Sprintf("id: change-%d\nauthor: bench\ntargetSystem: db\ntemplate: sql\napply: %s\n", i, statement(i)))
+			fmt.Sprintf("id: change-%d\nauthor: bench\ntargetSystem: db\ntemplate: %s\napply: %s\n", i, template, text))
 		if err != nil {
 			return err
 		}
@@ -104,9 +142,16 @@ func writeMigrations(dir string, _ instance, n int) error {
 	return nil
 }
 
-func writeScripts(dir string, _ instance, n int) error {
+func writeScripts(dir string, db instance, n int) error {
 	for i := 1; i <= n; i++ {
-		if err := writeFile(dir, fmt.Sprintf("scripts/%06d.sql", i), statement(i)); err != nil {
+		name, text := fmt.Sprintf("scripts/%06d.sql", i), statement(i)
+		switch db.name {
+		case "mongodb":
+			name, text = fmt.Sprintf("scripts/%06d.json", i), document("_id", i)
+		case "dynamodb":
+			name, text = fmt.Sprintf("scripts/%06d.json", i), document("id", i)
+		}
+		if err := writeFile(dir, name, text); err != nil {
 			return err
 		}
 	}

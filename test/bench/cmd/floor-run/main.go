@@ -1,22 +1,30 @@
 // Command floor-run is the least that applying a folder of scripts can be: for
-// each file that has no row in a table of names, one transaction with the script
-// and that row. It has no lock, no record of what was begun, and no checksum.
-// The benchmarks show how far above it the others are.
+// each file whose name is not recorded yet, what it says and a durable record of its
+// name. On SQL databases both are one transaction; on MongoDB and DynamoDB a file is
+// a document or item in JSON, and both are a write each. It has no lock, no record of
+// what was begun, and no checksum. The benchmarks show how far above it the others are.
 //
-// Usage: floor-run postgresql|sqlite DSN FOLDER
+// Usage: floor-run postgresql|sqlite|mongodb|dynamodb DSN FOLDER
 package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
-	_ "modernc.org/sqlite"             // the driver "sqlite"
 )
+
+// database is where scripts are applied.
+type database interface {
+	// applied makes what records the names, and returns those that it has.
+	applied(ctx context.Context) (map[string]bool, error)
+	// apply does what a script says and records its name.
+	apply(ctx context.Context, script []byte, name string) error
+	close(ctx context.Context)
+}
+
+const usage = "usage: floor-run postgresql|sqlite|mongodb|dynamodb DSN FOLDER"
 
 func main() {
 	if err := run(context.Background(), os.Args[1:]); err != nil {
@@ -27,18 +35,14 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) != 3 {
-		return errors.New("usage: floor-run postgresql|sqlite DSN FOLDER")
+		return errors.New(usage)
 	}
-	driver, insert := "pgx", "INSERT INTO applied (name) VALUES ($1)"
-	if args[0] == "sqlite" {
-		driver, insert = "sqlite", "INSERT INTO applied (name) VALUES (?)"
-	}
-	db, err := sql.Open(driver, args[1])
+	db, err := open(args[0], args[1])
 	if err != nil {
 		return fmt.Errorf("open the database: %w", err)
 	}
-	defer db.Close() //nolint:errcheck // everything is committed by then
-	done, err := applied(ctx, db)
+	defer db.close(ctx)
+	done, err := db.applied(ctx)
 	if err != nil {
 		return err
 	}
@@ -54,45 +58,23 @@ func run(ctx context.Context, args []string) error {
 		if err != nil {
 			return fmt.Errorf("read a script: %w", err)
 		}
-		if err := apply(ctx, db, string(script), insert, f.Name()); err != nil {
+		if err := db.apply(ctx, script, f.Name()); err != nil {
 			return fmt.Errorf("apply %s: %w", f.Name(), err)
 		}
 	}
 	return nil
 }
 
-// applied returns the names that have a row.
-func applied(ctx context.Context, db *sql.DB) (map[string]bool, error) {
-	if _, err := db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS applied (name VARCHAR(255) PRIMARY KEY)"); err != nil {
-		return nil, fmt.Errorf("create the table of names: %w", err)
+func open(kind, dsn string) (database, error) {
+	switch kind {
+	case "postgresql":
+		return openSQL("pgx", dsn, "INSERT INTO applied (name) VALUES ($1)")
+	case "sqlite":
+		return openSQL("sqlite", dsn, "INSERT INTO applied (name) VALUES (?)")
+	case "mongodb":
+		return openMongoDB(dsn)
+	case "dynamodb":
+		return openDynamoDB(dsn), nil
 	}
-	rows, err := db.QueryContext(ctx, "SELECT name FROM applied")
-	if err != nil {
-		return nil, fmt.Errorf("read the names: %w", err)
-	}
-	defer rows.Close() //nolint:errcheck // rows.Err says what went wrong
-	out := map[string]bool{}
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return nil, fmt.Errorf("read the names: %w", err)
-		}
-		out[name] = true
-	}
-	return out, rows.Err()
-}
-
-func apply(ctx context.Context, db *sql.DB, script, insert, name string) error {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing
-	if _, err := tx.ExecContext(ctx, script); err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, insert, name); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return nil, errors.New(usage)
 }
