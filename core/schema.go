@@ -150,9 +150,11 @@ func ProjectSchema(plugins []*run.Metadata) map[string]any {
 	return object{
 		"$schema": schemaDialect, "title": "Flamingock project", "type": "object", "additionalProperties": false,
 		"properties": object{
-			"service":    object{"type": "string", "description": "Names the application in the lock and the audit trail."},
-			"profiles":   object{"anyOf": []any{text, object{"type": "array", "items": text}}},
-			"plugins":    object{"type": "object", "additionalProperties": object{"type": "object", "additionalProperties": false, "properties": object{"source": text, "version": text}}},
+			"service":  object{"type": "string", "description": "Names the application in the lock and the audit trail."},
+			"profiles": object{"anyOf": []any{text, object{"type": "array", "items": text}}},
+			"plugins": object{"type": "object", "additionalProperties": object{"type": "object", "additionalProperties": false, "properties": object{
+				"source": text, "version": text, "env": object{"type": "array", "items": text, "description": "The variables that its process gets, in place of those that it asks for."},
+			}}},
 			"pluginDir":  text,
 			"packages":   object{"type": "object", "additionalProperties": text, "description": "Folders of Java packages that a pipeline names."},
 			"vars":       object{"type": "object", "description": "Values of ${var:name} references."},

@@ -40,13 +40,19 @@ func (a *app) plugins(p *project.Project, log *slog.Logger) ([]run.Plugin, error
 	if err != nil {
 		return nil, notFoundError{err}
 	}
+	env := map[string][]string{}
+	if p != nil {
+		for _, ref := range p.Plugins {
+			env[ref.Name] = ref.Env
+		}
+	}
 	out := make([]run.Plugin, len(found))
 	for i, f := range found {
 		for _, w := range f.Warnings {
 			log.Warn(w)
 		}
 		out[i] = host.Open(host.Options{
-			Path: f.Path, Name: f.Name, Metadata: f.Metadata,
+			Path: f.Path, Name: f.Name, Metadata: f.Metadata, Env: env[f.Name],
 			Logger:      log,
 			HostVersion: version,
 			// The engine makes its redactor later than its plugins; the app

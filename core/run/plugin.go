@@ -46,6 +46,8 @@ type Metadata struct {
 	Protocols []string          `json:"protocols"`
 	Drivers   []change.Driver   `json:"drivers"`
 	Templates []change.Template `json:"templates"`
+	// Environment names the variables that the plugin's process needs.
+	Environment []string `json:"environment,omitempty"`
 }
 
 // Config names a target system or audit store and how to reach it.

@@ -89,9 +89,15 @@ func (p *Plugin) startProcess(ctx context.Context, r *relay.Relay) (peer, error)
 	if p.opts.Path == "" {
 		return nil, errors.New("no path was given")
 	}
+	env := p.opts.Env
+	if env == nil {
+		if md, err := p.known(); err == nil && md != nil {
+			env = md.Environment
+		}
+	}
 	proc, err := process.Start(ctx, process.Config{
 		Path:      p.opts.Path,
-		Env:       p.opts.Env,
+		Env:       env,
 		Handshake: p.opts.Handshake,
 		Relay:     r,
 		Logger:    p.logger(),

@@ -98,6 +98,35 @@ func TestCallerLeavesWhileStarting(t *testing.T) {
 	wantIs(t, err, host.ErrClosed)
 }
 
+func TestEnvironmentThatThePluginAsksFor(t *testing.T) {
+	t.Setenv("FLAMINGOCK_TEST_EXTRA", "/value")
+	t.Setenv("FLAMINGOCK_TEST_SECRET", "/value")
+	path := install(t, "bad")
+	known, err := open(t, host.Options{Path: path}).Metadata(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		o    host.Options
+		want bool
+	}{
+		{"asked for", host.Options{Metadata: known}, true},
+		{"asked for, and the project gives another", host.Options{Metadata: known, Env: []string{"FLAMINGOCK_TEST_OTHER"}}, false},
+		{"asked for, and the project gives none", host.Options{Metadata: known, Env: []string{}}, false},
+		{"not known before it starts", host.Options{}, false},
+	} {
+		tt.o.Path = path
+		env := strings.Join(preview(t, openTarget(t, open(t, tt.o)), "env"), "\n")
+		if got := strings.Contains(env, "FLAMINGOCK_TEST_EXTRA=/value"); got != tt.want {
+			t.Errorf("%s: the plugin sees it: %t", tt.name, got)
+		}
+		if strings.Contains(env, "FLAMINGOCK_TEST_SECRET") {
+			t.Errorf("%s: the plugin sees what nobody named", tt.name)
+		}
+	}
+}
+
 func TestEnvironment(t *testing.T) {
 	allowed := []string{
 		"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",

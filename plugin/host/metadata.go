@@ -116,7 +116,7 @@ func difference(file, process *run.Metadata) string {
 		return fmt.Sprintf("template %q differs", name)
 	}
 	if !sameJSON(file, process) {
-		return "the summary or the protocols differ"
+		return "the summary, the protocols or the environment differ"
 	}
 	return ""
 }

@@ -24,7 +24,8 @@ type Options struct {
 	// there is no such file, the process is started and asked.
 	Metadata *run.Metadata
 	// Env names environment variables that the process gets beside PATH, HOME,
-	// TMPDIR, LANG, LC_ALL, TZ, the proxy variables and SSL_CERT_FILE and _DIR.
+	// TMPDIR, LANG, LC_ALL, TZ, the proxy variables and SSL_CERT_FILE and _DIR. Nil
+	// means those that its metadata names.
 	Env []string
 	// Logger gets the plugin's log records, with their level and the attribute
 	// "plugin". Defaults to discarding them.

@@ -21,6 +21,8 @@ type metadata struct {
 	Protocols []string           `json:"protocols"`
 	Drivers   []driverMetadata   `json:"drivers"`
 	Templates []templateMetadata `json:"templates"`
+	// Environment names variables.
+	Environment []string `json:"environment,omitempty"`
 }
 
 type driverMetadata struct {
@@ -98,6 +100,7 @@ type catalog struct {
 var (
 	pluginName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 	word       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	variable   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	semver     = regexp.MustCompile(`^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
 )
 
@@ -108,6 +111,8 @@ func newCatalog(p *Plugin) (*catalog, error) {
 			Protocols: []string{strconv.Itoa(wire.ProtocolVersion)},
 			Drivers:   []driverMetadata{},
 			Templates: []templateMetadata{},
+
+			Environment: p.Environment,
 		},
 		drivers:   map[string]driver{},
 		templates: map[string]template{},
@@ -119,6 +124,11 @@ func newCatalog(p *Plugin) (*catalog, error) {
 	}
 	if !semver.MatchString(p.Version) {
 		errs = append(errs, fmt.Errorf("its version is %q; a version is like 1.2.3, without a v", p.Version))
+	}
+	for _, name := range p.Environment {
+		if !variable.MatchString(name) {
+			errs = append(errs, fmt.Errorf("it needs the variable %q; a variable's name has letters, digits and _", name))
+		}
 	}
 	for i, d := range p.Drivers {
 		errs = append(errs, c.addDriver(i, d.driver)...)

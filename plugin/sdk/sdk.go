@@ -27,6 +27,11 @@ type Plugin struct {
 	Summary   string
 	Drivers   []Driver
 	Templates []Template
+	// Environment names the variables of the host's environment that the plugin's
+	// process needs, such as those by which a client library finds its credentials.
+	// It gets no others, but for those that every program needs (PATH, HOME, TZ,
+	// proxies, certificates), and a project can give it fewer or more.
+	Environment []string
 	// Stores are the types of audit store that the plugin offers. One with the
 	// Type of a driver is the same word in the user's configuration.
 	Stores []StoreDriver

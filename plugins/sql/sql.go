@@ -38,7 +38,12 @@ func New() *sdk.Plugin {
 			}),
 		},
 		Templates: []sdk.Template{template()},
-		Stores:    stores(),
+		// What libpq's clients find a server by, where the url leaves it out.
+		Environment: []string{
+			"PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGSERVICE", "PGSERVICEFILE",
+			"PGSSLMODE", "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT", "PGSSLPASSWORD", "PGAPPNAME", "PGCONNECT_TIMEOUT", "PGOPTIONS", "PGTZ",
+		},
+		Stores: stores(),
 	}
 }
 

@@ -263,7 +263,7 @@ func projectKeys() shape {
 	return shape{
 		"service": nil, "profiles": nil, "pluginDir": nil, "packages": nil, "vars": nil, "metadata": nil,
 		"outOfOrder": nil, "yaml": nil, "actor": nil, "cache": nil,
-		"plugins":       {anyKey: {"source": nil, "version": nil}},
+		"plugins":       {anyKey: {"source": nil, "version": nil, "env": nil}},
 		"auditStore":    nil,
 		"targetSystems": {anyKey: nil},
 		"secretSinks":   {anyKey: {"directory": nil, "command": nil}},

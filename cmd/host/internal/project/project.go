@@ -41,7 +41,9 @@ type Project struct {
 // PluginRef is one plugin that the project uses.
 type PluginRef struct {
 	Name, Source, Version string
-	Position              diag.Position
+	// Env names the variables that its process gets; nil means those it asks for.
+	Env      []string
+	Position diag.Position
 }
 
 // Options say what overrides the file.
@@ -219,8 +221,9 @@ type file struct {
 }
 
 type pluginRef struct {
-	Source  string `json:"source"`
-	Version string `json:"version"`
+	Source  string   `json:"source"`
+	Version string   `json:"version"`
+	Env     []string `json:"env"`
 }
 
 type lockSettings struct {
@@ -445,7 +448,7 @@ func (r *reader) plugins(f file) {
 	for _, name := range slices.Sorted(mapKeys(f.Plugins)) {
 		ref := f.Plugins[name]
 		r.p.Plugins = append(r.p.Plugins, PluginRef{
-			Name: name, Source: ref.Source, Version: ref.Version, Position: r.doc.at("/plugins/" + escape(name)),
+			Name: name, Source: ref.Source, Version: ref.Version, Env: ref.Env, Position: r.doc.at("/plugins/" + escape(name)),
 		})
 	}
 	if f.PluginDir != "" {

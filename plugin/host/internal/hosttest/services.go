@@ -45,7 +45,7 @@ type Instance struct {
 
 // Metadata returns what a plugin of the name offers.
 func Metadata(name string) string {
-	return fmt.Sprintf(`{"name":%q,"version":"1.2.0","protocols":["1.0"],`+
+	return fmt.Sprintf(`{"name":%q,"version":"1.2.0","protocols":["1.0"],"environment":["FLAMINGOCK_TEST_EXTRA"],`+
 		`"drivers":[{"type":"good","schema":{"type":"object"},"target":true,"store":true}],`+
 		`"templates":[{"name":"ok","drivers":["good"],"simple":true,"apply":{"type":"object","title":"apply"}}]}`, name)
 }
