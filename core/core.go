@@ -271,6 +271,7 @@ func (e *Engine) binding(ctx context.Context, t Target) (*run.Binding, error) {
 	return &run.Binding{
 		ID:            t.ID,
 		Transactional: driver.Transactional,
+		Ready:         driver.Ready,
 		Open: func(ctx context.Context) (run.Target, error) {
 			values, err := e.values(t.Values)
 			if err != nil {

@@ -63,4 +63,6 @@ type Driver struct {
 	StoreSchema json.RawMessage `json:"storeSchema,omitempty"`
 	// Transactional: it can commit a change together with a marker.
 	Transactional bool `json:"transactional,omitempty"`
+	// Ready: it tells before a run whether the target allows what is pending.
+	Ready bool `json:"ready,omitempty"`
 }

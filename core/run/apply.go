@@ -33,6 +33,9 @@ func (r *runner) applyOnce(ctx context.Context) error {
 	}
 	total, pending := r.count()
 	r.observe(Started{ExecutionID: r.executionID, Pending: pending, Total: total})
+	if err := r.ready(ctx); err != nil {
+		return err
+	}
 
 	g := r.Graph
 	done := make([]chan struct{}, len(g.Stages))
@@ -59,6 +62,46 @@ func (r *runner) applyOnce(ctx context.Context) error {
 		return err
 	}
 	return r.complete()
+}
+
+// ready asks the targets that can tell whether they allow what is pending.
+func (r *runner) ready(ctx context.Context) error {
+	pending := map[*Binding][]Work{}
+	var order []*Binding
+	for _, s := range r.Graph.Stages {
+		for _, c := range s.Changes {
+			k := r.Known[c.ID]
+			if k == nil || k.Binding == nil || !k.Binding.Ready || c.Func != nil {
+				continue
+			}
+			newest, _ := r.log.Newest(c.ID)
+			if !plan.Decide(Situation(c, newest)).Action.Pending() {
+				continue
+			}
+			w := Work{ChangeID: c.ID, Template: c.Template, Configuration: c.Configuration, Position: c.Position}
+			for i, step := range c.Steps {
+				w.Steps = append(w.Steps, WorkStep{Index: i, Apply: step.Apply, Rollback: step.Rollback, Mode: step.RollbackMode})
+			}
+			if pending[k.Binding] == nil {
+				order = append(order, k.Binding)
+			}
+			pending[k.Binding] = append(pending[k.Binding], w)
+		}
+	}
+	for _, b := range order {
+		target, err := r.open(ctx, b)
+		if err != nil {
+			return err
+		}
+		t, ok := target.(Readier)
+		if !ok {
+			continue
+		}
+		if err := t.Ready(ctx, pending[b]); err != nil {
+			return fmt.Errorf("target system %q does not allow what is pending, so nothing was run: %w", b.ID, err)
+		}
+	}
+	return nil
 }
 
 // errNotReached marks a stage that was not run because one before it failed. It

@@ -102,6 +102,14 @@ type Deployment interface {
 	NoTransactions() string
 }
 
+// Readier is what a Target is besides, where its driver can tell before a run what
+// the target does not allow.
+type Readier interface {
+	// Ready returns why the works cannot be applied: permissions that are missing.
+	// It changes nothing. References in payloads are not resolved.
+	Ready(ctx context.Context, works []Work) error
+}
+
 // Direction says what to do with a change.
 type Direction int
 

@@ -76,7 +76,9 @@ type Binding struct {
 	ID string
 	// Transactional: the target can commit a change together with a marker.
 	Transactional bool
-	Open          func(ctx context.Context) (Target, error)
+	// Ready: the target is a Readier, and is asked before anything is changed.
+	Ready bool
+	Open  func(ctx context.Context) (Target, error)
 }
 
 // runner is one run. Its fields are set before goroutines start, or guarded.

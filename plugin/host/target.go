@@ -90,6 +90,24 @@ func (t *target) Preview(ctx context.Context, w run.Work) (run.Preview, error) {
 	return run.Preview{Lines: t.session.texts(resp.GetLines()), Notes: t.session.texts(resp.GetNotes())}, nil
 }
 
+// Ready implements run.Readier.
+func (t *target) Ready(ctx context.Context, works []run.Work) error {
+	const doing = "look at what the target allows"
+	req := &pluginv1.ReadyRequest{Handle: t.handle}
+	for _, w := range works {
+		req.Works = append(req.Works, toWork(w))
+	}
+	var resp *pluginv1.ReadyResponse
+	err := t.session.call(ctx, t.origin, doing, healthTime, func(ctx context.Context) (err error) {
+		resp, err = t.session.changes.Ready(ctx, req)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return t.failed(doing, resp.GetFailure())
+}
+
 // Probe implements run.Target. It returns one element for each step of w, in the
 // order of the steps: Unknown for those that the plugin said nothing of.
 func (t *target) Probe(ctx context.Context, w run.Work) ([]run.StepEvidence, error) {

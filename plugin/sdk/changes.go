@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -77,6 +78,39 @@ func invalidPayload(found []Diagnostic) *Error {
 	}
 	e.Hint = first.Fix
 	return e
+}
+
+// Ready implements the service.
+func (s *changeService) Ready(ctx context.Context, req *pluginv1.ReadyRequest) (*pluginv1.ReadyResponse, error) {
+	t, err := s.server.target(req.GetHandle())
+	if err != nil {
+		return nil, err
+	}
+	if !t.driver.ready {
+		return nil, status.Errorf(codes.Unimplemented, "target systems of type %s cannot tell what they allow", t.driver.typ)
+	}
+	var steps []PendingStep
+	for _, w := range req.GetWorks() {
+		for _, step := range w.GetSteps() {
+			steps = append(steps, PendingStep{
+				ChangeID: w.GetChangeId(), Template: w.GetTemplate(), Operation: operationOf(step.GetApply()),
+				Auto: step.GetMode() == pluginv1.RollbackMode_ROLLBACK_MODE_AUTO,
+			})
+		}
+	}
+	err = t.conn.ready(s.server.callContext(ctx, t.id), steps)
+	return &pluginv1.ReadyResponse{Failure: failureOf(err, 0)}, nil
+}
+
+// operationOf returns the `type:` of a payload; "" where it has none.
+func operationOf(p *pluginv1.Payload) string {
+	var o Object
+	if json.Unmarshal(p.GetJson(), &o) != nil {
+		return ""
+	}
+	v, _ := o.Get("type")
+	name, _ := v.(string)
+	return name
 }
 
 // Preview implements the service.

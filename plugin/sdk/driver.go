@@ -22,6 +22,7 @@ type driverInfo struct {
 	summary       string
 	schema        json.RawMessage
 	transactional bool
+	ready         bool
 	conn          reflect.Type
 	problems      []error
 }
@@ -30,6 +31,7 @@ type driverInfo struct {
 type connection interface {
 	value() any
 	health(ctx context.Context) error
+	ready(ctx context.Context, steps []PendingStep) error
 	close(ctx context.Context) error
 	transact(ctx context.Context, w Transaction, fn func(ctx context.Context, tx any) (Captured, error)) error
 	noTransactions() string
@@ -46,6 +48,7 @@ func NewDriver[C, T any](spec DriverSpec[C, T]) Driver {
 		aliases:       spec.Aliases,
 		summary:       spec.Summary,
 		transactional: spec.Transactor != nil,
+		ready:         spec.Ready != nil,
 		conn:          reflect.TypeFor[T](),
 	}}
 	var err error
@@ -91,7 +94,7 @@ func (d *typedDriver[C, T]) open(ctx context.Context, values []byte) (connection
 		return nil, err
 	}
 	return &typedConnection[T]{
-		typ: d.spec.Type, conn: conn, checkHealth: d.spec.Health, free: d.spec.Close, transactor: d.spec.Transactor,
+		typ: d.spec.Type, conn: conn, checkHealth: d.spec.Health, checkReady: d.spec.Ready, free: d.spec.Close, transactor: d.spec.Transactor,
 		lacks: d.spec.NoTransactions,
 	}, nil
 }
@@ -105,6 +108,7 @@ type typedConnection[T any] struct {
 	typ         string
 	conn        T
 	checkHealth func(ctx context.Context, conn T) error
+	checkReady  func(ctx context.Context, conn T, steps []PendingStep) error
 	free        func(ctx context.Context, conn T) error
 	transactor  Transactor[T]
 	lacks       func(conn T) string
@@ -117,6 +121,13 @@ func (c *typedConnection[T]) health(ctx context.Context) error {
 		return nil
 	}
 	return guarded(ctx, "Health of driver "+c.typ, func() error { return c.checkHealth(ctx, c.conn) })
+}
+
+func (c *typedConnection[T]) ready(ctx context.Context, steps []PendingStep) error {
+	if c.checkReady == nil {
+		return nil
+	}
+	return guarded(ctx, "Ready of driver "+c.typ, func() error { return c.checkReady(ctx, c.conn, steps) })
 }
 
 func (c *typedConnection[T]) close(ctx context.Context) error {

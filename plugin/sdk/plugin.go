@@ -34,6 +34,7 @@ type driverMetadata struct {
 	Store         bool            `json:"store,omitempty"`
 	StoreSchema   json.RawMessage `json:"storeSchema,omitempty"`
 	Transactional bool            `json:"transactional,omitempty"`
+	Ready         bool            `json:"ready,omitempty"`
 }
 
 type templateMetadata struct {
@@ -187,7 +188,7 @@ func (c *catalog) addDriver(i int, d driver) []error {
 	errs = append(errs, named(c.drivers, d, "driver", info.typ, info.aliases)...)
 	c.metadata.Drivers = append(c.metadata.Drivers, driverMetadata{
 		Type: info.typ, Aliases: info.aliases, Summary: info.summary, Schema: info.schema,
-		Target: true, Transactional: info.transactional,
+		Target: true, Transactional: info.transactional, Ready: info.ready,
 	})
 	return errs
 }

@@ -59,6 +59,10 @@ type DriverSpec[C, T any] struct {
 	Open func(ctx context.Context, cfg C) (T, error)
 	// Health tells whether the target can be used; nil means always.
 	Health func(ctx context.Context, conn T) error
+	// Ready tells, before a run changes anything anywhere, whether the target allows
+	// what the run is going to do: permissions that are missing are said then and not
+	// in the middle. nil means that nothing can be told.
+	Ready func(ctx context.Context, conn T, steps []PendingStep) error
 	// Close frees the connection; nil where there is nothing to free.
 	Close func(ctx context.Context, conn T) error
 	// Transactor is nil where the target has no transactions.
@@ -68,6 +72,16 @@ type DriverSpec[C, T any] struct {
 	// Transact is not called on such a connection; Markers is. nil means that
 	// all have.
 	NoTransactions func(conn T) string
+}
+
+// PendingStep is a step that is about to be applied.
+type PendingStep struct {
+	ChangeID string
+	Template string
+	// Operation is the step's `type:`, for templates with several operations.
+	Operation string
+	// Auto tells that its rollback is computed, so that the run may need that too.
+	Auto bool
 }
 
 // StoreSpec says how to open one type of audit store. C is its configuration, a

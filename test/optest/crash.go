@@ -44,12 +44,15 @@ func (m *mortal) Release(ctx context.Context, l lock.Lease) error {
 	return m.Store.Release(ctx, l)
 }
 
-// Crashes kills an instance at every request that an operation makes, before the
-// target system has done it and after, and looks whether the next one ends with
+// Crashes kills an instance at every request of an operation that World.Intercept
+// counts, before the target system has done it and after, and looks whether the next one ends with
 // what an instance that was not killed ends with; then it undoes it. fresh returns
 // a world of its own.
 func Crashes(t *testing.T, fresh func(t testing.TB) *World, o Operation) {
 	t.Helper()
+	if o.Nothing {
+		return
+	}
 	w := fresh(t)
 	w.prepare(o.Setup)
 	before := w.Snapshot()

@@ -41,8 +41,6 @@ type World struct {
 	Prepare func(setup []string)
 	// Snapshot is all there is in the target system, but what is flamingock's own.
 	Snapshot func() string
-	// Sinks take secrets. Optional.
-	Sinks map[string]secret.Sink
 	// Intercept makes the target system ask f about its n-th request from then on,
 	// from 1, before it does it and again (acted) before it answers; where f says
 	// true, the connection breaks and nothing more is done. Nil ends it. Only for
@@ -165,7 +163,7 @@ func (w *World) engine() *core.Engine {
 		w.T.Fatal(err)
 	}
 	e, err := core.New(core.Config{
-		Store: &mortal{Store: store, dead: &w.dead}, SecretSinks: w.Sinks, EncryptionKey: "a key that only tests have",
+		Store: &mortal{Store: store, dead: &w.dead}, SecretSinks: map[string]secret.Sink{"box": secret.DirectorySink(filepath.Join(w.root, sink))}, EncryptionKey: "a key that only tests have",
 		Root: w.root, Logger: slog.New(slog.NewTextHandler(&w.said, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Stages:  []core.Stage{{Name: "changes", FS: fs.FS(w.changes), Dir: "changes"}},
 		Targets: []core.Target{{ID: cmp.Or(w.target, "target"), Type: w.Type, Values: w.Values}},
@@ -180,6 +178,11 @@ func (w *World) engine() *core.Engine {
 		_ = store.Close()
 	})
 	return e
+}
+
+// Add adds a change with one step, which the next run applies.
+func (w *World) Add(id, apply, rollback string) {
+	w.change(100+len(w.changes), id, apply, rollback)
 }
 
 // Run applies a change with one step and returns how that ended.

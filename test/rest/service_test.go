@@ -162,7 +162,7 @@ func (s *service) state() string {
 		for _, o := range list {
 			c := map[string]any{}
 			for key, v := range o {
-				if key != "id" {
+				if list, ok := v.([]any); key != "id" && (!ok || len(list) > 0) {
 					c[key] = v
 				}
 			}
@@ -243,7 +243,6 @@ func (l *library) REST() *rest.Client { return l.client }
 func (s *service) client() *rest.Client {
 	return &rest.Client{
 		Pages: pages{}, Resources: []*rest.Resource{shelf(), book()}, Patience: 5 * time.Second, Wait: time.Millisecond,
-		Settle: []time.Duration{time.Millisecond},
 		Send: func(ctx context.Context, r *rest.Request) (*rest.Response, error) {
 			var body io.Reader
 			if r.Body != nil {

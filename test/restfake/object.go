@@ -17,7 +17,11 @@ type Collections struct {
 	// ID is the name of the field that identifies objects of a collection.
 	ID func(collection string) string
 
+	// Shown returns what Snapshot shows of an object; nil shows all.
+	Shown func(collection string, o Object) Object
+
 	lists map[string][]Object
+	names *strings.Replacer
 }
 
 // List returns the objects of a collection. They belong to it.
@@ -69,10 +73,17 @@ func (c *Collections) Snapshot(hidden ...string) string {
 		list := slices.Clone(c.lists[path])
 		key := func(o Object) string {
 			plain := maps.Clone(o)
+			if c.Shown != nil {
+				plain = c.Shown(path, plain)
+			}
 			delete(plain, c.ID(path))
 			for _, name := range hidden {
 				delete(plain, name)
 			}
+			maps.DeleteFunc(plain, func(_ string, v any) bool {
+				list, ok := v.([]any)
+				return ok && len(list) == 0 // services know no difference
+			})
 			b, err := json.Marshal(plain)
 			if err != nil {
 				panic(err) // it came from JSON
@@ -82,11 +93,16 @@ func (c *Collections) Snapshot(hidden ...string) string {
 		slices.SortFunc(list, func(a, b Object) int { return strings.Compare(key(a), key(b)) })
 		for i, o := range list {
 			id := fmt.Sprint(o[c.ID(path)])
-			if id != "" && id != "<nil>" {
+			if len(id) > 20 || strings.Contains(id, "_") && id != "" {
 				pairs = append(pairs, id, fmt.Sprintf("<%s %d>", path[strings.LastIndexByte(path, '/')+1:], i))
 			}
 			lines = append(lines, path+" "+key(o))
 		}
 	}
-	return strings.NewReplacer(pairs...).Replace(strings.Join(lines, "\n"))
+	c.names = strings.NewReplacer(pairs...)
+	return c.Names(strings.Join(lines, "\n"))
 }
+
+// Names replaces the ids of objects, as they were when Snapshot was called last, by
+// their numbers.
+func (c *Collections) Names(text string) string { return c.names.Replace(text) }

@@ -54,6 +54,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	count    int
+	changes  int
 	requests []string
 	fault    func(n int, r *http.Request) *Fault
 	asked    func(n int, acted bool) bool
@@ -105,13 +106,21 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, wrong func(format
 			return
 		}
 	}
-	if fault.Drop || s.asked != nil && s.asked(s.count, false) {
+	asked, n := s.asked, s.changes
+	if s.asked != nil {
+		if r.Method != http.MethodGet {
+			s.changes++
+			n = s.changes
+		} else if !s.asked(0, false) {
+			asked = nil // it changes nothing
+		}
+	}
+	if fault.Drop || asked != nil && asked(n, false) {
 		panic(http.ErrAbortHandler)
 	}
-	n := s.count
 	if fault.Status == 0 || fault.DropAfter {
 		rec := s.answer(r, body, wrong)
-		if s.asked != nil && s.asked(n, true) {
+		if asked != nil && asked(n, true) {
 			panic(http.ErrAbortHandler)
 		}
 		if fault.Status == 0 {
@@ -169,14 +178,30 @@ func (s *Server) FailOnce(n int, fault Fault) {
 	})
 }
 
-// Intercept is what optest.World.Intercept wants.
+// Intercept is what optest.World.Intercept wants. Requests that only read are not
+// counted: an instance that is killed at one leaves behind what it leaves at the
+// change before.
 func (s *Server) Intercept(f func(n int, acted bool) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked, s.count = f, 0
+	s.asked, s.changes = f, 0
 }
 
-// Count returns how many requests there were since Fail or Intercept was called.
+// Storm lets every second request meet trouble, of each kind in turn, beginning with
+// the one numbered first.
+func (s *Server) Storm(first int) {
+	all := Faults()
+	names := slices.Sorted(maps.Keys(all))
+	s.Fail(func(n int, _ *http.Request) *Fault {
+		if n%2 == 0 {
+			return nil
+		}
+		fault := all[names[(first+n/2)%len(names)]]
+		return &fault
+	})
+}
+
+// Count returns how many requests there were since Fail was called.
 func (s *Server) Count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -69,6 +69,18 @@ func load(path, base string) (*Spec, error) {
 			op.Servers, op.Security = nil, nil
 		}
 	}
+	for _, schema := range doc.Components.Schemas {
+		loosen(schema, map[*openapi3.Schema]bool{})
+	}
+	for _, item := range doc.Paths.Map() {
+		for _, op := range item.Operations() {
+			for _, answer := range op.Responses.Map() {
+				for _, media := range answer.Value.Content {
+					loosen(media.Schema, map[*openapi3.Schema]bool{})
+				}
+			}
+		}
+	}
 	doc.Security = nil
 	doc.Servers = openapi3.Servers{{URL: base}}
 	router, err := gorillamux.NewRouter(doc)
@@ -76,6 +88,27 @@ func load(path, base string) (*Spec, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &Spec{Doc: doc, router: router}, nil
+}
+
+// loosen lets a value match more than one of several schemas, which descriptions
+// forbid although one page may well look like another.
+func loosen(ref *openapi3.SchemaRef, seen map[*openapi3.Schema]bool) {
+	if ref == nil || ref.Value == nil || seen[ref.Value] {
+		return
+	}
+	s := ref.Value
+	seen[s] = true
+	s.AnyOf, s.OneOf = append(s.AnyOf, s.OneOf...), nil
+	for _, list := range []openapi3.SchemaRefs{s.AnyOf, s.AllOf} {
+		for _, each := range list {
+			loosen(each, seen)
+		}
+	}
+	for _, each := range s.Properties {
+		loosen(each, seen)
+	}
+	loosen(s.Items, seen)
+	loosen(s.AdditionalProperties.Schema, seen)
 }
 
 // exchange is one request with its answer.

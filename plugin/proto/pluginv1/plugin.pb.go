@@ -1647,6 +1647,107 @@ func (x *Step) GetSaved() []byte {
 	return nil
 }
 
+// ReadyRequest names changes that are about to be applied.
+type ReadyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// handle names the connection.
+	Handle uint64 `protobuf:"varint,1,opt,name=handle,proto3" json:"handle,omitempty"`
+	// works are the changes; references in them are not resolved.
+	Works         []*Work `protobuf:"bytes,2,rep,name=works,proto3" json:"works,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadyRequest) Reset() {
+	*x = ReadyRequest{}
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadyRequest) ProtoMessage() {}
+
+func (x *ReadyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadyRequest.ProtoReflect.Descriptor instead.
+func (*ReadyRequest) Descriptor() ([]byte, []int) {
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ReadyRequest) GetHandle() uint64 {
+	if x != nil {
+		return x.Handle
+	}
+	return 0
+}
+
+func (x *ReadyRequest) GetWorks() []*Work {
+	if x != nil {
+		return x.Works
+	}
+	return nil
+}
+
+// ReadyResponse tells whether they can be.
+type ReadyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// failure says what is missing; unset where nothing is.
+	Failure       *Failure `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadyResponse) Reset() {
+	*x = ReadyResponse{}
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadyResponse) ProtoMessage() {}
+
+func (x *ReadyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadyResponse.ProtoReflect.Descriptor instead.
+func (*ReadyResponse) Descriptor() ([]byte, []int) {
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ReadyResponse) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
 // PreviewRequest asks what a change would do.
 type PreviewRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1660,7 +1761,7 @@ type PreviewRequest struct {
 
 func (x *PreviewRequest) Reset() {
 	*x = PreviewRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[19]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1672,7 +1773,7 @@ func (x *PreviewRequest) String() string {
 func (*PreviewRequest) ProtoMessage() {}
 
 func (x *PreviewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[19]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1685,7 +1786,7 @@ func (x *PreviewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewRequest.ProtoReflect.Descriptor instead.
 func (*PreviewRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{19}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PreviewRequest) GetHandle() uint64 {
@@ -1717,7 +1818,7 @@ type PreviewResponse struct {
 
 func (x *PreviewResponse) Reset() {
 	*x = PreviewResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[20]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1729,7 +1830,7 @@ func (x *PreviewResponse) String() string {
 func (*PreviewResponse) ProtoMessage() {}
 
 func (x *PreviewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[20]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1742,7 +1843,7 @@ func (x *PreviewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewResponse.ProtoReflect.Descriptor instead.
 func (*PreviewResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{20}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PreviewResponse) GetLines() []string {
@@ -1779,7 +1880,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[21]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1791,7 +1892,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[21]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1804,7 +1905,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{21}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ProbeRequest) GetHandle() uint64 {
@@ -1834,7 +1935,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[22]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1846,7 +1947,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[22]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1859,7 +1960,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{22}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ProbeResponse) GetSteps() []*StepEvidence {
@@ -1893,7 +1994,7 @@ type StepEvidence struct {
 
 func (x *StepEvidence) Reset() {
 	*x = StepEvidence{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[23]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1905,7 +2006,7 @@ func (x *StepEvidence) String() string {
 func (*StepEvidence) ProtoMessage() {}
 
 func (x *StepEvidence) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[23]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1918,7 +2019,7 @@ func (x *StepEvidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StepEvidence.ProtoReflect.Descriptor instead.
 func (*StepEvidence) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{23}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StepEvidence) GetStep() int32 {
@@ -1964,7 +2065,7 @@ type MarkersRequest struct {
 
 func (x *MarkersRequest) Reset() {
 	*x = MarkersRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[24]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1976,7 +2077,7 @@ func (x *MarkersRequest) String() string {
 func (*MarkersRequest) ProtoMessage() {}
 
 func (x *MarkersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[24]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1989,7 +2090,7 @@ func (x *MarkersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkersRequest.ProtoReflect.Descriptor instead.
 func (*MarkersRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{24}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MarkersRequest) GetHandle() uint64 {
@@ -2026,7 +2127,7 @@ type MarkersResponse struct {
 
 func (x *MarkersResponse) Reset() {
 	*x = MarkersResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[25]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2038,7 +2139,7 @@ func (x *MarkersResponse) String() string {
 func (*MarkersResponse) ProtoMessage() {}
 
 func (x *MarkersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[25]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2051,7 +2152,7 @@ func (x *MarkersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkersResponse.ProtoReflect.Descriptor instead.
 func (*MarkersResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{25}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *MarkersResponse) GetMarkers() []*Marker {
@@ -2089,7 +2190,7 @@ type Marker struct {
 
 func (x *Marker) Reset() {
 	*x = Marker{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[26]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +2202,7 @@ func (x *Marker) String() string {
 func (*Marker) ProtoMessage() {}
 
 func (x *Marker) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[26]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +2215,7 @@ func (x *Marker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Marker.ProtoReflect.Descriptor instead.
 func (*Marker) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{26}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Marker) GetChangeId() string {
@@ -2172,7 +2273,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[27]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2184,7 +2285,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[27]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2197,7 +2298,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{27}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Part) GetStep() int32 {
@@ -2232,7 +2333,7 @@ type ExecuteRequest struct {
 
 func (x *ExecuteRequest) Reset() {
 	*x = ExecuteRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[28]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2244,7 +2345,7 @@ func (x *ExecuteRequest) String() string {
 func (*ExecuteRequest) ProtoMessage() {}
 
 func (x *ExecuteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[28]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2257,7 +2358,7 @@ func (x *ExecuteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteRequest.ProtoReflect.Descriptor instead.
 func (*ExecuteRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{28}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ExecuteRequest) GetCommand() isExecuteRequest_Command {
@@ -2352,7 +2453,7 @@ type StartCommand struct {
 
 func (x *StartCommand) Reset() {
 	*x = StartCommand{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[29]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2364,7 +2465,7 @@ func (x *StartCommand) String() string {
 func (*StartCommand) ProtoMessage() {}
 
 func (x *StartCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[29]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2377,7 +2478,7 @@ func (x *StartCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCommand.ProtoReflect.Descriptor instead.
 func (*StartCommand) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{29}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StartCommand) GetHandle() uint64 {
@@ -2424,7 +2525,7 @@ type AckCommand struct {
 
 func (x *AckCommand) Reset() {
 	*x = AckCommand{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[30]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2436,7 +2537,7 @@ func (x *AckCommand) String() string {
 func (*AckCommand) ProtoMessage() {}
 
 func (x *AckCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[30]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2449,7 +2550,7 @@ func (x *AckCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AckCommand.ProtoReflect.Descriptor instead.
 func (*AckCommand) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{30}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AckCommand) GetCheckpoint() uint64 {
@@ -2484,7 +2585,7 @@ type StopCommand struct {
 
 func (x *StopCommand) Reset() {
 	*x = StopCommand{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[31]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2496,7 +2597,7 @@ func (x *StopCommand) String() string {
 func (*StopCommand) ProtoMessage() {}
 
 func (x *StopCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[31]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2509,7 +2610,7 @@ func (x *StopCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCommand.ProtoReflect.Descriptor instead.
 func (*StopCommand) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{31}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StopCommand) GetMode() StopMode {
@@ -2530,7 +2631,7 @@ type LeaseCommand struct {
 
 func (x *LeaseCommand) Reset() {
 	*x = LeaseCommand{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[32]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2542,7 +2643,7 @@ func (x *LeaseCommand) String() string {
 func (*LeaseCommand) ProtoMessage() {}
 
 func (x *LeaseCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[32]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2555,7 +2656,7 @@ func (x *LeaseCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseCommand.ProtoReflect.Descriptor instead.
 func (*LeaseCommand) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{32}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LeaseCommand) GetLease() *durationpb.Duration {
@@ -2588,7 +2689,7 @@ type ExecuteResponse struct {
 
 func (x *ExecuteResponse) Reset() {
 	*x = ExecuteResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[33]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2600,7 +2701,7 @@ func (x *ExecuteResponse) String() string {
 func (*ExecuteResponse) ProtoMessage() {}
 
 func (x *ExecuteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[33]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2613,7 +2714,7 @@ func (x *ExecuteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecuteResponse.ProtoReflect.Descriptor instead.
 func (*ExecuteResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{33}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ExecuteResponse) GetSequence() uint32 {
@@ -2757,7 +2858,7 @@ type BegunEvent struct {
 
 func (x *BegunEvent) Reset() {
 	*x = BegunEvent{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[34]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2769,7 +2870,7 @@ func (x *BegunEvent) String() string {
 func (*BegunEvent) ProtoMessage() {}
 
 func (x *BegunEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[34]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2782,7 +2883,7 @@ func (x *BegunEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BegunEvent.ProtoReflect.Descriptor instead.
 func (*BegunEvent) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{34}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{36}
 }
 
 // CheckpointEvent is progress that must be durable before the plugin goes on.
@@ -2804,7 +2905,7 @@ type CheckpointEvent struct {
 
 func (x *CheckpointEvent) Reset() {
 	*x = CheckpointEvent{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[35]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2816,7 +2917,7 @@ func (x *CheckpointEvent) String() string {
 func (*CheckpointEvent) ProtoMessage() {}
 
 func (x *CheckpointEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[35]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2829,7 +2930,7 @@ func (x *CheckpointEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointEvent.ProtoReflect.Descriptor instead.
 func (*CheckpointEvent) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{35}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CheckpointEvent) GetCheckpoint() uint64 {
@@ -2886,7 +2987,7 @@ type ProgressEvent struct {
 
 func (x *ProgressEvent) Reset() {
 	*x = ProgressEvent{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[36]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2898,7 +2999,7 @@ func (x *ProgressEvent) String() string {
 func (*ProgressEvent) ProtoMessage() {}
 
 func (x *ProgressEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[36]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2911,7 +3012,7 @@ func (x *ProgressEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProgressEvent.ProtoReflect.Descriptor instead.
 func (*ProgressEvent) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{36}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ProgressEvent) GetStep() int32 {
@@ -2958,7 +3059,7 @@ type HeartbeatEvent struct {
 
 func (x *HeartbeatEvent) Reset() {
 	*x = HeartbeatEvent{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[37]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2970,7 +3071,7 @@ func (x *HeartbeatEvent) String() string {
 func (*HeartbeatEvent) ProtoMessage() {}
 
 func (x *HeartbeatEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[37]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2983,7 +3084,7 @@ func (x *HeartbeatEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatEvent.ProtoReflect.Descriptor instead.
 func (*HeartbeatEvent) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{37}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{39}
 }
 
 // LogEvent is a log line.
@@ -3001,7 +3102,7 @@ type LogEvent struct {
 
 func (x *LogEvent) Reset() {
 	*x = LogEvent{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[38]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3013,7 +3114,7 @@ func (x *LogEvent) String() string {
 func (*LogEvent) ProtoMessage() {}
 
 func (x *LogEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[38]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3026,7 +3127,7 @@ func (x *LogEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogEvent.ProtoReflect.Descriptor instead.
 func (*LogEvent) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{38}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *LogEvent) GetLevel() int32 {
@@ -3068,7 +3169,7 @@ type OutputEvent struct {
 
 func (x *OutputEvent) Reset() {
 	*x = OutputEvent{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[39]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3080,7 +3181,7 @@ func (x *OutputEvent) String() string {
 func (*OutputEvent) ProtoMessage() {}
 
 func (x *OutputEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[39]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3093,7 +3194,7 @@ func (x *OutputEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutputEvent.ProtoReflect.Descriptor instead.
 func (*OutputEvent) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{39}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *OutputEvent) GetCheckpoint() uint64 {
@@ -3148,7 +3249,7 @@ type DoneEvent struct {
 
 func (x *DoneEvent) Reset() {
 	*x = DoneEvent{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[40]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3160,7 +3261,7 @@ func (x *DoneEvent) String() string {
 func (*DoneEvent) ProtoMessage() {}
 
 func (x *DoneEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[40]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3173,7 +3274,7 @@ func (x *DoneEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoneEvent.ProtoReflect.Descriptor instead.
 func (*DoneEvent) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{40}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *DoneEvent) GetFailure() *Failure {
@@ -3257,7 +3358,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[41]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3269,7 +3370,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[41]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3282,7 +3383,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{41}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Failure) GetCode() Code {
@@ -3379,7 +3480,7 @@ type OpenStoreRequest struct {
 
 func (x *OpenStoreRequest) Reset() {
 	*x = OpenStoreRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[42]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3391,7 +3492,7 @@ func (x *OpenStoreRequest) String() string {
 func (*OpenStoreRequest) ProtoMessage() {}
 
 func (x *OpenStoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[42]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3404,7 +3505,7 @@ func (x *OpenStoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenStoreRequest.ProtoReflect.Descriptor instead.
 func (*OpenStoreRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{42}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *OpenStoreRequest) GetId() string {
@@ -3456,7 +3557,7 @@ type OpenStoreResponse struct {
 
 func (x *OpenStoreResponse) Reset() {
 	*x = OpenStoreResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[43]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3468,7 +3569,7 @@ func (x *OpenStoreResponse) String() string {
 func (*OpenStoreResponse) ProtoMessage() {}
 
 func (x *OpenStoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[43]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3481,7 +3582,7 @@ func (x *OpenStoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenStoreResponse.ProtoReflect.Descriptor instead.
 func (*OpenStoreResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{43}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *OpenStoreResponse) GetHandle() uint64 {
@@ -3587,7 +3688,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[44]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3599,7 +3700,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[44]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3612,7 +3713,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{44}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Entry) GetSeq() int64 {
@@ -3818,7 +3919,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[45]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3830,7 +3931,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[45]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3843,7 +3944,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{45}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Checkpoint) GetChangeId() string {
@@ -3905,7 +4006,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[46]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3917,7 +4018,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[46]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3930,7 +4031,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{46}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Lease) GetKey() string {
@@ -3984,7 +4085,7 @@ type Holder struct {
 
 func (x *Holder) Reset() {
 	*x = Holder{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[47]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3996,7 +4097,7 @@ func (x *Holder) String() string {
 func (*Holder) ProtoMessage() {}
 
 func (x *Holder) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[47]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4009,7 +4110,7 @@ func (x *Holder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holder.ProtoReflect.Descriptor instead.
 func (*Holder) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{47}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Holder) GetKey() string {
@@ -4074,7 +4175,7 @@ type HeadRequest struct {
 
 func (x *HeadRequest) Reset() {
 	*x = HeadRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[48]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4086,7 +4187,7 @@ func (x *HeadRequest) String() string {
 func (*HeadRequest) ProtoMessage() {}
 
 func (x *HeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[48]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4099,7 +4200,7 @@ func (x *HeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadRequest.ProtoReflect.Descriptor instead.
 func (*HeadRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{48}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *HeadRequest) GetHandle() uint64 {
@@ -4131,7 +4232,7 @@ type HeadResponse struct {
 
 func (x *HeadResponse) Reset() {
 	*x = HeadResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[49]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4143,7 +4244,7 @@ func (x *HeadResponse) String() string {
 func (*HeadResponse) ProtoMessage() {}
 
 func (x *HeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[49]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4156,7 +4257,7 @@ func (x *HeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadResponse.ProtoReflect.Descriptor instead.
 func (*HeadResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{49}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *HeadResponse) GetSeq() int64 {
@@ -4191,7 +4292,7 @@ type NewestRequest struct {
 
 func (x *NewestRequest) Reset() {
 	*x = NewestRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[50]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4203,7 +4304,7 @@ func (x *NewestRequest) String() string {
 func (*NewestRequest) ProtoMessage() {}
 
 func (x *NewestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[50]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4216,7 +4317,7 @@ func (x *NewestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewestRequest.ProtoReflect.Descriptor instead.
 func (*NewestRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{50}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *NewestRequest) GetHandle() uint64 {
@@ -4237,7 +4338,7 @@ type NewestResponse struct {
 
 func (x *NewestResponse) Reset() {
 	*x = NewestResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[51]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4249,7 +4350,7 @@ func (x *NewestResponse) String() string {
 func (*NewestResponse) ProtoMessage() {}
 
 func (x *NewestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[51]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4262,7 +4363,7 @@ func (x *NewestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewestResponse.ProtoReflect.Descriptor instead.
 func (*NewestResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{51}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *NewestResponse) GetEntries() []*Entry {
@@ -4293,7 +4394,7 @@ type HistoryRequest struct {
 
 func (x *HistoryRequest) Reset() {
 	*x = HistoryRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[52]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4305,7 +4406,7 @@ func (x *HistoryRequest) String() string {
 func (*HistoryRequest) ProtoMessage() {}
 
 func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[52]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4318,7 +4419,7 @@ func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
 func (*HistoryRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{52}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *HistoryRequest) GetHandle() uint64 {
@@ -4374,7 +4475,7 @@ type HistoryResponse struct {
 
 func (x *HistoryResponse) Reset() {
 	*x = HistoryResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[53]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4386,7 +4487,7 @@ func (x *HistoryResponse) String() string {
 func (*HistoryResponse) ProtoMessage() {}
 
 func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[53]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4399,7 +4500,7 @@ func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
 func (*HistoryResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{53}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *HistoryResponse) GetEntries() []*Entry {
@@ -4424,7 +4525,7 @@ type CheckpointsRequest struct {
 
 func (x *CheckpointsRequest) Reset() {
 	*x = CheckpointsRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[54]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4436,7 +4537,7 @@ func (x *CheckpointsRequest) String() string {
 func (*CheckpointsRequest) ProtoMessage() {}
 
 func (x *CheckpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[54]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4449,7 +4550,7 @@ func (x *CheckpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointsRequest.ProtoReflect.Descriptor instead.
 func (*CheckpointsRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{54}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *CheckpointsRequest) GetHandle() uint64 {
@@ -4484,7 +4585,7 @@ type CheckpointsResponse struct {
 
 func (x *CheckpointsResponse) Reset() {
 	*x = CheckpointsResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[55]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4496,7 +4597,7 @@ func (x *CheckpointsResponse) String() string {
 func (*CheckpointsResponse) ProtoMessage() {}
 
 func (x *CheckpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[55]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4509,7 +4610,7 @@ func (x *CheckpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointsResponse.ProtoReflect.Descriptor instead.
 func (*CheckpointsResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{55}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *CheckpointsResponse) GetCheckpoints() []*Checkpoint {
@@ -4538,7 +4639,7 @@ type AppendRequest struct {
 
 func (x *AppendRequest) Reset() {
 	*x = AppendRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[56]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4550,7 +4651,7 @@ func (x *AppendRequest) String() string {
 func (*AppendRequest) ProtoMessage() {}
 
 func (x *AppendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[56]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4563,7 +4664,7 @@ func (x *AppendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendRequest.ProtoReflect.Descriptor instead.
 func (*AppendRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{56}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *AppendRequest) GetHandle() uint64 {
@@ -4610,7 +4711,7 @@ type AppendResponse struct {
 
 func (x *AppendResponse) Reset() {
 	*x = AppendResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[57]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4622,7 +4723,7 @@ func (x *AppendResponse) String() string {
 func (*AppendResponse) ProtoMessage() {}
 
 func (x *AppendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[57]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4635,7 +4736,7 @@ func (x *AppendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppendResponse.ProtoReflect.Descriptor instead.
 func (*AppendResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{57}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{59}
 }
 
 // AcquireRequest asks for a lock.
@@ -4657,7 +4758,7 @@ type AcquireRequest struct {
 
 func (x *AcquireRequest) Reset() {
 	*x = AcquireRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[58]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4669,7 +4770,7 @@ func (x *AcquireRequest) String() string {
 func (*AcquireRequest) ProtoMessage() {}
 
 func (x *AcquireRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[58]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4682,7 +4783,7 @@ func (x *AcquireRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquireRequest.ProtoReflect.Descriptor instead.
 func (*AcquireRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{58}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *AcquireRequest) GetHandle() uint64 {
@@ -4733,7 +4834,7 @@ type AcquireResponse struct {
 
 func (x *AcquireResponse) Reset() {
 	*x = AcquireResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[59]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4745,7 +4846,7 @@ func (x *AcquireResponse) String() string {
 func (*AcquireResponse) ProtoMessage() {}
 
 func (x *AcquireResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[59]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4758,7 +4859,7 @@ func (x *AcquireResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquireResponse.ProtoReflect.Descriptor instead.
 func (*AcquireResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{59}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *AcquireResponse) GetLease() *Lease {
@@ -4790,7 +4891,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[60]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4802,7 +4903,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[60]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4815,7 +4916,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{60}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *RenewRequest) GetHandle() uint64 {
@@ -4848,7 +4949,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[61]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4860,7 +4961,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[61]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4873,7 +4974,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{61}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{63}
 }
 
 // ReleaseRequest frees a lock.
@@ -4889,7 +4990,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[62]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4901,7 +5002,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[62]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4914,7 +5015,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{62}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ReleaseRequest) GetHandle() uint64 {
@@ -4940,7 +5041,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[63]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4952,7 +5053,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[63]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4965,7 +5066,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{63}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{65}
 }
 
 // HolderRequest names a lock.
@@ -4981,7 +5082,7 @@ type HolderRequest struct {
 
 func (x *HolderRequest) Reset() {
 	*x = HolderRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[64]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4993,7 +5094,7 @@ func (x *HolderRequest) String() string {
 func (*HolderRequest) ProtoMessage() {}
 
 func (x *HolderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[64]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5006,7 +5107,7 @@ func (x *HolderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HolderRequest.ProtoReflect.Descriptor instead.
 func (*HolderRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{64}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *HolderRequest) GetHandle() uint64 {
@@ -5034,7 +5135,7 @@ type HolderResponse struct {
 
 func (x *HolderResponse) Reset() {
 	*x = HolderResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[65]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5046,7 +5147,7 @@ func (x *HolderResponse) String() string {
 func (*HolderResponse) ProtoMessage() {}
 
 func (x *HolderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[65]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5059,7 +5160,7 @@ func (x *HolderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HolderResponse.ProtoReflect.Descriptor instead.
 func (*HolderResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{65}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *HolderResponse) GetHolder() *Holder {
@@ -5082,7 +5183,7 @@ type BreakRequest struct {
 
 func (x *BreakRequest) Reset() {
 	*x = BreakRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[66]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5094,7 +5195,7 @@ func (x *BreakRequest) String() string {
 func (*BreakRequest) ProtoMessage() {}
 
 func (x *BreakRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[66]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5107,7 +5208,7 @@ func (x *BreakRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakRequest.ProtoReflect.Descriptor instead.
 func (*BreakRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{66}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *BreakRequest) GetHandle() uint64 {
@@ -5135,7 +5236,7 @@ type BreakResponse struct {
 
 func (x *BreakResponse) Reset() {
 	*x = BreakResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[67]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5147,7 +5248,7 @@ func (x *BreakResponse) String() string {
 func (*BreakResponse) ProtoMessage() {}
 
 func (x *BreakResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[67]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5160,7 +5261,7 @@ func (x *BreakResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BreakResponse.ProtoReflect.Descriptor instead.
 func (*BreakResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{67}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *BreakResponse) GetHolder() *Holder {
@@ -5181,7 +5282,7 @@ type CloseStoreRequest struct {
 
 func (x *CloseStoreRequest) Reset() {
 	*x = CloseStoreRequest{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[68]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5193,7 +5294,7 @@ func (x *CloseStoreRequest) String() string {
 func (*CloseStoreRequest) ProtoMessage() {}
 
 func (x *CloseStoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[68]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5206,7 +5307,7 @@ func (x *CloseStoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseStoreRequest.ProtoReflect.Descriptor instead.
 func (*CloseStoreRequest) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{68}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *CloseStoreRequest) GetHandle() uint64 {
@@ -5225,7 +5326,7 @@ type CloseStoreResponse struct {
 
 func (x *CloseStoreResponse) Reset() {
 	*x = CloseStoreResponse{}
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[69]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5237,7 +5338,7 @@ func (x *CloseStoreResponse) String() string {
 func (*CloseStoreResponse) ProtoMessage() {}
 
 func (x *CloseStoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[69]
+	mi := &file_flamingock_plugin_v1_plugin_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5250,7 +5351,7 @@ func (x *CloseStoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseStoreResponse.ProtoReflect.Descriptor instead.
 func (*CloseStoreResponse) Descriptor() ([]byte, []int) {
-	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{69}
+	return file_flamingock_plugin_v1_plugin_proto_rawDescGZIP(), []int{71}
 }
 
 var File_flamingock_plugin_v1_plugin_proto protoreflect.FileDescriptor
@@ -5337,6 +5438,11 @@ const file_flamingock_plugin_v1_plugin_proto_rawDesc = "" +
 	"\bcaptured\x18\x05 \x01(\fR\bcaptured\x12#\n" +
 	"\rparts_applied\x18\x06 \x01(\x05R\fpartsApplied\x12\x14\n" +
 	"\x05saved\x18\a \x01(\fR\x05saved\"X\n" +
+	"\fReadyRequest\x12\x16\n" +
+	"\x06handle\x18\x01 \x01(\x04R\x06handle\x120\n" +
+	"\x05works\x18\x02 \x03(\v2\x1a.flamingock.plugin.v1.WorkR\x05works\"H\n" +
+	"\rReadyResponse\x127\n" +
+	"\afailure\x18\x01 \x01(\v2\x1d.flamingock.plugin.v1.FailureR\afailure\"X\n" +
 	"\x0ePreviewRequest\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\x04R\x06handle\x12.\n" +
 	"\x04work\x18\x02 \x01(\v2\x1a.flamingock.plugin.v1.WorkR\x04work\"v\n" +
@@ -5651,8 +5757,9 @@ const file_flamingock_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x13TargetSystemService\x12M\n" +
 	"\x04Open\x12!.flamingock.plugin.v1.OpenRequest\x1a\".flamingock.plugin.v1.OpenResponse\x12S\n" +
 	"\x06Health\x12#.flamingock.plugin.v1.HealthRequest\x1a$.flamingock.plugin.v1.HealthResponse\x12P\n" +
-	"\x05Close\x12\".flamingock.plugin.v1.CloseRequest\x1a#.flamingock.plugin.v1.CloseResponse2\xed\x02\n" +
-	"\rChangeService\x12V\n" +
+	"\x05Close\x12\".flamingock.plugin.v1.CloseRequest\x1a#.flamingock.plugin.v1.CloseResponse2\xbf\x03\n" +
+	"\rChangeService\x12P\n" +
+	"\x05Ready\x12\".flamingock.plugin.v1.ReadyRequest\x1a#.flamingock.plugin.v1.ReadyResponse\x12V\n" +
 	"\aPreview\x12$.flamingock.plugin.v1.PreviewRequest\x1a%.flamingock.plugin.v1.PreviewResponse\x12P\n" +
 	"\x05Probe\x12\".flamingock.plugin.v1.ProbeRequest\x1a#.flamingock.plugin.v1.ProbeResponse\x12V\n" +
 	"\aMarkers\x12$.flamingock.plugin.v1.MarkersRequest\x1a%.flamingock.plugin.v1.MarkersResponse\x12Z\n" +
@@ -5685,7 +5792,7 @@ func file_flamingock_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_flamingock_plugin_v1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_flamingock_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
+var file_flamingock_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 77)
 var file_flamingock_plugin_v1_plugin_proto_goTypes = []any{
 	(Severity)(0),                 // 0: flamingock.plugin.v1.Severity
 	(Direction)(0),                // 1: flamingock.plugin.v1.Direction
@@ -5713,64 +5820,66 @@ var file_flamingock_plugin_v1_plugin_proto_goTypes = []any{
 	(*Fence)(nil),                 // 23: flamingock.plugin.v1.Fence
 	(*Work)(nil),                  // 24: flamingock.plugin.v1.Work
 	(*Step)(nil),                  // 25: flamingock.plugin.v1.Step
-	(*PreviewRequest)(nil),        // 26: flamingock.plugin.v1.PreviewRequest
-	(*PreviewResponse)(nil),       // 27: flamingock.plugin.v1.PreviewResponse
-	(*ProbeRequest)(nil),          // 28: flamingock.plugin.v1.ProbeRequest
-	(*ProbeResponse)(nil),         // 29: flamingock.plugin.v1.ProbeResponse
-	(*StepEvidence)(nil),          // 30: flamingock.plugin.v1.StepEvidence
-	(*MarkersRequest)(nil),        // 31: flamingock.plugin.v1.MarkersRequest
-	(*MarkersResponse)(nil),       // 32: flamingock.plugin.v1.MarkersResponse
-	(*Marker)(nil),                // 33: flamingock.plugin.v1.Marker
-	(*Part)(nil),                  // 34: flamingock.plugin.v1.Part
-	(*ExecuteRequest)(nil),        // 35: flamingock.plugin.v1.ExecuteRequest
-	(*StartCommand)(nil),          // 36: flamingock.plugin.v1.StartCommand
-	(*AckCommand)(nil),            // 37: flamingock.plugin.v1.AckCommand
-	(*StopCommand)(nil),           // 38: flamingock.plugin.v1.StopCommand
-	(*LeaseCommand)(nil),          // 39: flamingock.plugin.v1.LeaseCommand
-	(*ExecuteResponse)(nil),       // 40: flamingock.plugin.v1.ExecuteResponse
-	(*BegunEvent)(nil),            // 41: flamingock.plugin.v1.BegunEvent
-	(*CheckpointEvent)(nil),       // 42: flamingock.plugin.v1.CheckpointEvent
-	(*ProgressEvent)(nil),         // 43: flamingock.plugin.v1.ProgressEvent
-	(*HeartbeatEvent)(nil),        // 44: flamingock.plugin.v1.HeartbeatEvent
-	(*LogEvent)(nil),              // 45: flamingock.plugin.v1.LogEvent
-	(*OutputEvent)(nil),           // 46: flamingock.plugin.v1.OutputEvent
-	(*DoneEvent)(nil),             // 47: flamingock.plugin.v1.DoneEvent
-	(*Failure)(nil),               // 48: flamingock.plugin.v1.Failure
-	(*OpenStoreRequest)(nil),      // 49: flamingock.plugin.v1.OpenStoreRequest
-	(*OpenStoreResponse)(nil),     // 50: flamingock.plugin.v1.OpenStoreResponse
-	(*Entry)(nil),                 // 51: flamingock.plugin.v1.Entry
-	(*Checkpoint)(nil),            // 52: flamingock.plugin.v1.Checkpoint
-	(*Lease)(nil),                 // 53: flamingock.plugin.v1.Lease
-	(*Holder)(nil),                // 54: flamingock.plugin.v1.Holder
-	(*HeadRequest)(nil),           // 55: flamingock.plugin.v1.HeadRequest
-	(*HeadResponse)(nil),          // 56: flamingock.plugin.v1.HeadResponse
-	(*NewestRequest)(nil),         // 57: flamingock.plugin.v1.NewestRequest
-	(*NewestResponse)(nil),        // 58: flamingock.plugin.v1.NewestResponse
-	(*HistoryRequest)(nil),        // 59: flamingock.plugin.v1.HistoryRequest
-	(*HistoryResponse)(nil),       // 60: flamingock.plugin.v1.HistoryResponse
-	(*CheckpointsRequest)(nil),    // 61: flamingock.plugin.v1.CheckpointsRequest
-	(*CheckpointsResponse)(nil),   // 62: flamingock.plugin.v1.CheckpointsResponse
-	(*AppendRequest)(nil),         // 63: flamingock.plugin.v1.AppendRequest
-	(*AppendResponse)(nil),        // 64: flamingock.plugin.v1.AppendResponse
-	(*AcquireRequest)(nil),        // 65: flamingock.plugin.v1.AcquireRequest
-	(*AcquireResponse)(nil),       // 66: flamingock.plugin.v1.AcquireResponse
-	(*RenewRequest)(nil),          // 67: flamingock.plugin.v1.RenewRequest
-	(*RenewResponse)(nil),         // 68: flamingock.plugin.v1.RenewResponse
-	(*ReleaseRequest)(nil),        // 69: flamingock.plugin.v1.ReleaseRequest
-	(*ReleaseResponse)(nil),       // 70: flamingock.plugin.v1.ReleaseResponse
-	(*HolderRequest)(nil),         // 71: flamingock.plugin.v1.HolderRequest
-	(*HolderResponse)(nil),        // 72: flamingock.plugin.v1.HolderResponse
-	(*BreakRequest)(nil),          // 73: flamingock.plugin.v1.BreakRequest
-	(*BreakResponse)(nil),         // 74: flamingock.plugin.v1.BreakResponse
-	(*CloseStoreRequest)(nil),     // 75: flamingock.plugin.v1.CloseStoreRequest
-	(*CloseStoreResponse)(nil),    // 76: flamingock.plugin.v1.CloseStoreResponse
-	nil,                           // 77: flamingock.plugin.v1.Payload.FilesEntry
-	nil,                           // 78: flamingock.plugin.v1.Marker.CapturedEntry
-	nil,                           // 79: flamingock.plugin.v1.LogEvent.AttributesEntry
-	nil,                           // 80: flamingock.plugin.v1.DoneEvent.CapturedEntry
-	nil,                           // 81: flamingock.plugin.v1.Entry.MetadataEntry
-	(*durationpb.Duration)(nil),   // 82: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 83: google.protobuf.Timestamp
+	(*ReadyRequest)(nil),          // 26: flamingock.plugin.v1.ReadyRequest
+	(*ReadyResponse)(nil),         // 27: flamingock.plugin.v1.ReadyResponse
+	(*PreviewRequest)(nil),        // 28: flamingock.plugin.v1.PreviewRequest
+	(*PreviewResponse)(nil),       // 29: flamingock.plugin.v1.PreviewResponse
+	(*ProbeRequest)(nil),          // 30: flamingock.plugin.v1.ProbeRequest
+	(*ProbeResponse)(nil),         // 31: flamingock.plugin.v1.ProbeResponse
+	(*StepEvidence)(nil),          // 32: flamingock.plugin.v1.StepEvidence
+	(*MarkersRequest)(nil),        // 33: flamingock.plugin.v1.MarkersRequest
+	(*MarkersResponse)(nil),       // 34: flamingock.plugin.v1.MarkersResponse
+	(*Marker)(nil),                // 35: flamingock.plugin.v1.Marker
+	(*Part)(nil),                  // 36: flamingock.plugin.v1.Part
+	(*ExecuteRequest)(nil),        // 37: flamingock.plugin.v1.ExecuteRequest
+	(*StartCommand)(nil),          // 38: flamingock.plugin.v1.StartCommand
+	(*AckCommand)(nil),            // 39: flamingock.plugin.v1.AckCommand
+	(*StopCommand)(nil),           // 40: flamingock.plugin.v1.StopCommand
+	(*LeaseCommand)(nil),          // 41: flamingock.plugin.v1.LeaseCommand
+	(*ExecuteResponse)(nil),       // 42: flamingock.plugin.v1.ExecuteResponse
+	(*BegunEvent)(nil),            // 43: flamingock.plugin.v1.BegunEvent
+	(*CheckpointEvent)(nil),       // 44: flamingock.plugin.v1.CheckpointEvent
+	(*ProgressEvent)(nil),         // 45: flamingock.plugin.v1.ProgressEvent
+	(*HeartbeatEvent)(nil),        // 46: flamingock.plugin.v1.HeartbeatEvent
+	(*LogEvent)(nil),              // 47: flamingock.plugin.v1.LogEvent
+	(*OutputEvent)(nil),           // 48: flamingock.plugin.v1.OutputEvent
+	(*DoneEvent)(nil),             // 49: flamingock.plugin.v1.DoneEvent
+	(*Failure)(nil),               // 50: flamingock.plugin.v1.Failure
+	(*OpenStoreRequest)(nil),      // 51: flamingock.plugin.v1.OpenStoreRequest
+	(*OpenStoreResponse)(nil),     // 52: flamingock.plugin.v1.OpenStoreResponse
+	(*Entry)(nil),                 // 53: flamingock.plugin.v1.Entry
+	(*Checkpoint)(nil),            // 54: flamingock.plugin.v1.Checkpoint
+	(*Lease)(nil),                 // 55: flamingock.plugin.v1.Lease
+	(*Holder)(nil),                // 56: flamingock.plugin.v1.Holder
+	(*HeadRequest)(nil),           // 57: flamingock.plugin.v1.HeadRequest
+	(*HeadResponse)(nil),          // 58: flamingock.plugin.v1.HeadResponse
+	(*NewestRequest)(nil),         // 59: flamingock.plugin.v1.NewestRequest
+	(*NewestResponse)(nil),        // 60: flamingock.plugin.v1.NewestResponse
+	(*HistoryRequest)(nil),        // 61: flamingock.plugin.v1.HistoryRequest
+	(*HistoryResponse)(nil),       // 62: flamingock.plugin.v1.HistoryResponse
+	(*CheckpointsRequest)(nil),    // 63: flamingock.plugin.v1.CheckpointsRequest
+	(*CheckpointsResponse)(nil),   // 64: flamingock.plugin.v1.CheckpointsResponse
+	(*AppendRequest)(nil),         // 65: flamingock.plugin.v1.AppendRequest
+	(*AppendResponse)(nil),        // 66: flamingock.plugin.v1.AppendResponse
+	(*AcquireRequest)(nil),        // 67: flamingock.plugin.v1.AcquireRequest
+	(*AcquireResponse)(nil),       // 68: flamingock.plugin.v1.AcquireResponse
+	(*RenewRequest)(nil),          // 69: flamingock.plugin.v1.RenewRequest
+	(*RenewResponse)(nil),         // 70: flamingock.plugin.v1.RenewResponse
+	(*ReleaseRequest)(nil),        // 71: flamingock.plugin.v1.ReleaseRequest
+	(*ReleaseResponse)(nil),       // 72: flamingock.plugin.v1.ReleaseResponse
+	(*HolderRequest)(nil),         // 73: flamingock.plugin.v1.HolderRequest
+	(*HolderResponse)(nil),        // 74: flamingock.plugin.v1.HolderResponse
+	(*BreakRequest)(nil),          // 75: flamingock.plugin.v1.BreakRequest
+	(*BreakResponse)(nil),         // 76: flamingock.plugin.v1.BreakResponse
+	(*CloseStoreRequest)(nil),     // 77: flamingock.plugin.v1.CloseStoreRequest
+	(*CloseStoreResponse)(nil),    // 78: flamingock.plugin.v1.CloseStoreResponse
+	nil,                           // 79: flamingock.plugin.v1.Payload.FilesEntry
+	nil,                           // 80: flamingock.plugin.v1.Marker.CapturedEntry
+	nil,                           // 81: flamingock.plugin.v1.LogEvent.AttributesEntry
+	nil,                           // 82: flamingock.plugin.v1.DoneEvent.CapturedEntry
+	nil,                           // 83: flamingock.plugin.v1.Entry.MetadataEntry
+	(*durationpb.Duration)(nil),   // 84: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 85: google.protobuf.Timestamp
 }
 var file_flamingock_plugin_v1_plugin_proto_depIdxs = []int32{
 	24, // 0: flamingock.plugin.v1.CheckRequest.works:type_name -> flamingock.plugin.v1.Work
@@ -5778,9 +5887,9 @@ var file_flamingock_plugin_v1_plugin_proto_depIdxs = []int32{
 	13, // 2: flamingock.plugin.v1.Checked.diagnostics:type_name -> flamingock.plugin.v1.Diagnostic
 	12, // 3: flamingock.plugin.v1.Checked.outputs:type_name -> flamingock.plugin.v1.Output
 	0,  // 4: flamingock.plugin.v1.Diagnostic.severity:type_name -> flamingock.plugin.v1.Severity
-	48, // 5: flamingock.plugin.v1.OpenResponse.failure:type_name -> flamingock.plugin.v1.Failure
-	48, // 6: flamingock.plugin.v1.HealthResponse.failure:type_name -> flamingock.plugin.v1.Failure
-	77, // 7: flamingock.plugin.v1.Payload.files:type_name -> flamingock.plugin.v1.Payload.FilesEntry
+	50, // 5: flamingock.plugin.v1.OpenResponse.failure:type_name -> flamingock.plugin.v1.Failure
+	50, // 6: flamingock.plugin.v1.HealthResponse.failure:type_name -> flamingock.plugin.v1.Failure
+	79, // 7: flamingock.plugin.v1.Payload.files:type_name -> flamingock.plugin.v1.Payload.FilesEntry
 	23, // 8: flamingock.plugin.v1.Work.fence:type_name -> flamingock.plugin.v1.Fence
 	1,  // 9: flamingock.plugin.v1.Work.direction:type_name -> flamingock.plugin.v1.Direction
 	22, // 10: flamingock.plugin.v1.Work.configuration:type_name -> flamingock.plugin.v1.Payload
@@ -5788,111 +5897,115 @@ var file_flamingock_plugin_v1_plugin_proto_depIdxs = []int32{
 	22, // 12: flamingock.plugin.v1.Step.apply:type_name -> flamingock.plugin.v1.Payload
 	22, // 13: flamingock.plugin.v1.Step.rollback:type_name -> flamingock.plugin.v1.Payload
 	2,  // 14: flamingock.plugin.v1.Step.mode:type_name -> flamingock.plugin.v1.RollbackMode
-	24, // 15: flamingock.plugin.v1.PreviewRequest.work:type_name -> flamingock.plugin.v1.Work
-	48, // 16: flamingock.plugin.v1.PreviewResponse.failure:type_name -> flamingock.plugin.v1.Failure
-	24, // 17: flamingock.plugin.v1.ProbeRequest.work:type_name -> flamingock.plugin.v1.Work
-	30, // 18: flamingock.plugin.v1.ProbeResponse.steps:type_name -> flamingock.plugin.v1.StepEvidence
-	48, // 19: flamingock.plugin.v1.ProbeResponse.failure:type_name -> flamingock.plugin.v1.Failure
-	3,  // 20: flamingock.plugin.v1.StepEvidence.evidence:type_name -> flamingock.plugin.v1.Evidence
-	23, // 21: flamingock.plugin.v1.MarkersRequest.fence:type_name -> flamingock.plugin.v1.Fence
-	33, // 22: flamingock.plugin.v1.MarkersResponse.markers:type_name -> flamingock.plugin.v1.Marker
-	48, // 23: flamingock.plugin.v1.MarkersResponse.failure:type_name -> flamingock.plugin.v1.Failure
-	34, // 24: flamingock.plugin.v1.Marker.parts:type_name -> flamingock.plugin.v1.Part
-	78, // 25: flamingock.plugin.v1.Marker.captured:type_name -> flamingock.plugin.v1.Marker.CapturedEntry
-	36, // 26: flamingock.plugin.v1.ExecuteRequest.start:type_name -> flamingock.plugin.v1.StartCommand
-	37, // 27: flamingock.plugin.v1.ExecuteRequest.ack:type_name -> flamingock.plugin.v1.AckCommand
-	38, // 28: flamingock.plugin.v1.ExecuteRequest.stop:type_name -> flamingock.plugin.v1.StopCommand
-	39, // 29: flamingock.plugin.v1.ExecuteRequest.lease:type_name -> flamingock.plugin.v1.LeaseCommand
-	24, // 30: flamingock.plugin.v1.StartCommand.work:type_name -> flamingock.plugin.v1.Work
-	82, // 31: flamingock.plugin.v1.StartCommand.lease:type_name -> google.protobuf.Duration
-	4,  // 32: flamingock.plugin.v1.StopCommand.mode:type_name -> flamingock.plugin.v1.StopMode
-	82, // 33: flamingock.plugin.v1.LeaseCommand.lease:type_name -> google.protobuf.Duration
-	41, // 34: flamingock.plugin.v1.ExecuteResponse.begun:type_name -> flamingock.plugin.v1.BegunEvent
-	42, // 35: flamingock.plugin.v1.ExecuteResponse.checkpoint:type_name -> flamingock.plugin.v1.CheckpointEvent
-	43, // 36: flamingock.plugin.v1.ExecuteResponse.progress:type_name -> flamingock.plugin.v1.ProgressEvent
-	44, // 37: flamingock.plugin.v1.ExecuteResponse.heartbeat:type_name -> flamingock.plugin.v1.HeartbeatEvent
-	47, // 38: flamingock.plugin.v1.ExecuteResponse.done:type_name -> flamingock.plugin.v1.DoneEvent
-	45, // 39: flamingock.plugin.v1.ExecuteResponse.log:type_name -> flamingock.plugin.v1.LogEvent
-	46, // 40: flamingock.plugin.v1.ExecuteResponse.output:type_name -> flamingock.plugin.v1.OutputEvent
-	5,  // 41: flamingock.plugin.v1.CheckpointEvent.kind:type_name -> flamingock.plugin.v1.CheckpointKind
-	79, // 42: flamingock.plugin.v1.LogEvent.attributes:type_name -> flamingock.plugin.v1.LogEvent.AttributesEntry
-	48, // 43: flamingock.plugin.v1.DoneEvent.failure:type_name -> flamingock.plugin.v1.Failure
-	80, // 44: flamingock.plugin.v1.DoneEvent.captured:type_name -> flamingock.plugin.v1.DoneEvent.CapturedEntry
-	82, // 45: flamingock.plugin.v1.DoneEvent.duration:type_name -> google.protobuf.Duration
-	6,  // 46: flamingock.plugin.v1.Failure.code:type_name -> flamingock.plugin.v1.Code
-	82, // 47: flamingock.plugin.v1.OpenStoreResponse.precision:type_name -> google.protobuf.Duration
-	48, // 48: flamingock.plugin.v1.OpenStoreResponse.failure:type_name -> flamingock.plugin.v1.Failure
-	83, // 49: flamingock.plugin.v1.Entry.created_at:type_name -> google.protobuf.Timestamp
-	81, // 50: flamingock.plugin.v1.Entry.metadata:type_name -> flamingock.plugin.v1.Entry.MetadataEntry
-	82, // 51: flamingock.plugin.v1.Entry.duration:type_name -> google.protobuf.Duration
-	5,  // 52: flamingock.plugin.v1.Checkpoint.kind:type_name -> flamingock.plugin.v1.CheckpointKind
-	83, // 53: flamingock.plugin.v1.Lease.now:type_name -> google.protobuf.Timestamp
-	83, // 54: flamingock.plugin.v1.Holder.expires_at:type_name -> google.protobuf.Timestamp
-	82, // 55: flamingock.plugin.v1.Holder.remaining:type_name -> google.protobuf.Duration
-	51, // 56: flamingock.plugin.v1.NewestResponse.entries:type_name -> flamingock.plugin.v1.Entry
-	83, // 57: flamingock.plugin.v1.HistoryRequest.since:type_name -> google.protobuf.Timestamp
-	51, // 58: flamingock.plugin.v1.HistoryResponse.entries:type_name -> flamingock.plugin.v1.Entry
-	52, // 59: flamingock.plugin.v1.CheckpointsResponse.checkpoints:type_name -> flamingock.plugin.v1.Checkpoint
-	53, // 60: flamingock.plugin.v1.AppendRequest.lease:type_name -> flamingock.plugin.v1.Lease
-	51, // 61: flamingock.plugin.v1.AppendRequest.entries:type_name -> flamingock.plugin.v1.Entry
-	52, // 62: flamingock.plugin.v1.AppendRequest.checkpoints:type_name -> flamingock.plugin.v1.Checkpoint
-	82, // 63: flamingock.plugin.v1.AcquireRequest.ttl:type_name -> google.protobuf.Duration
-	53, // 64: flamingock.plugin.v1.AcquireResponse.lease:type_name -> flamingock.plugin.v1.Lease
-	54, // 65: flamingock.plugin.v1.AcquireResponse.holder:type_name -> flamingock.plugin.v1.Holder
-	53, // 66: flamingock.plugin.v1.RenewRequest.lease:type_name -> flamingock.plugin.v1.Lease
-	82, // 67: flamingock.plugin.v1.RenewRequest.ttl:type_name -> google.protobuf.Duration
-	53, // 68: flamingock.plugin.v1.ReleaseRequest.lease:type_name -> flamingock.plugin.v1.Lease
-	54, // 69: flamingock.plugin.v1.HolderResponse.holder:type_name -> flamingock.plugin.v1.Holder
-	54, // 70: flamingock.plugin.v1.BreakResponse.holder:type_name -> flamingock.plugin.v1.Holder
-	7,  // 71: flamingock.plugin.v1.PluginService.GetMetadata:input_type -> flamingock.plugin.v1.GetMetadataRequest
-	9,  // 72: flamingock.plugin.v1.PluginService.Check:input_type -> flamingock.plugin.v1.CheckRequest
-	14, // 73: flamingock.plugin.v1.PluginService.Shutdown:input_type -> flamingock.plugin.v1.ShutdownRequest
-	16, // 74: flamingock.plugin.v1.TargetSystemService.Open:input_type -> flamingock.plugin.v1.OpenRequest
-	18, // 75: flamingock.plugin.v1.TargetSystemService.Health:input_type -> flamingock.plugin.v1.HealthRequest
-	20, // 76: flamingock.plugin.v1.TargetSystemService.Close:input_type -> flamingock.plugin.v1.CloseRequest
-	26, // 77: flamingock.plugin.v1.ChangeService.Preview:input_type -> flamingock.plugin.v1.PreviewRequest
-	28, // 78: flamingock.plugin.v1.ChangeService.Probe:input_type -> flamingock.plugin.v1.ProbeRequest
-	31, // 79: flamingock.plugin.v1.ChangeService.Markers:input_type -> flamingock.plugin.v1.MarkersRequest
-	35, // 80: flamingock.plugin.v1.ChangeService.Execute:input_type -> flamingock.plugin.v1.ExecuteRequest
-	49, // 81: flamingock.plugin.v1.AuditStoreService.OpenStore:input_type -> flamingock.plugin.v1.OpenStoreRequest
-	55, // 82: flamingock.plugin.v1.AuditStoreService.Head:input_type -> flamingock.plugin.v1.HeadRequest
-	57, // 83: flamingock.plugin.v1.AuditStoreService.Newest:input_type -> flamingock.plugin.v1.NewestRequest
-	59, // 84: flamingock.plugin.v1.AuditStoreService.History:input_type -> flamingock.plugin.v1.HistoryRequest
-	61, // 85: flamingock.plugin.v1.AuditStoreService.Checkpoints:input_type -> flamingock.plugin.v1.CheckpointsRequest
-	63, // 86: flamingock.plugin.v1.AuditStoreService.Append:input_type -> flamingock.plugin.v1.AppendRequest
-	65, // 87: flamingock.plugin.v1.AuditStoreService.Acquire:input_type -> flamingock.plugin.v1.AcquireRequest
-	67, // 88: flamingock.plugin.v1.AuditStoreService.Renew:input_type -> flamingock.plugin.v1.RenewRequest
-	69, // 89: flamingock.plugin.v1.AuditStoreService.Release:input_type -> flamingock.plugin.v1.ReleaseRequest
-	71, // 90: flamingock.plugin.v1.AuditStoreService.Holder:input_type -> flamingock.plugin.v1.HolderRequest
-	73, // 91: flamingock.plugin.v1.AuditStoreService.Break:input_type -> flamingock.plugin.v1.BreakRequest
-	75, // 92: flamingock.plugin.v1.AuditStoreService.CloseStore:input_type -> flamingock.plugin.v1.CloseStoreRequest
-	8,  // 93: flamingock.plugin.v1.PluginService.GetMetadata:output_type -> flamingock.plugin.v1.GetMetadataResponse
-	10, // 94: flamingock.plugin.v1.PluginService.Check:output_type -> flamingock.plugin.v1.CheckResponse
-	15, // 95: flamingock.plugin.v1.PluginService.Shutdown:output_type -> flamingock.plugin.v1.ShutdownResponse
-	17, // 96: flamingock.plugin.v1.TargetSystemService.Open:output_type -> flamingock.plugin.v1.OpenResponse
-	19, // 97: flamingock.plugin.v1.TargetSystemService.Health:output_type -> flamingock.plugin.v1.HealthResponse
-	21, // 98: flamingock.plugin.v1.TargetSystemService.Close:output_type -> flamingock.plugin.v1.CloseResponse
-	27, // 99: flamingock.plugin.v1.ChangeService.Preview:output_type -> flamingock.plugin.v1.PreviewResponse
-	29, // 100: flamingock.plugin.v1.ChangeService.Probe:output_type -> flamingock.plugin.v1.ProbeResponse
-	32, // 101: flamingock.plugin.v1.ChangeService.Markers:output_type -> flamingock.plugin.v1.MarkersResponse
-	40, // 102: flamingock.plugin.v1.ChangeService.Execute:output_type -> flamingock.plugin.v1.ExecuteResponse
-	50, // 103: flamingock.plugin.v1.AuditStoreService.OpenStore:output_type -> flamingock.plugin.v1.OpenStoreResponse
-	56, // 104: flamingock.plugin.v1.AuditStoreService.Head:output_type -> flamingock.plugin.v1.HeadResponse
-	58, // 105: flamingock.plugin.v1.AuditStoreService.Newest:output_type -> flamingock.plugin.v1.NewestResponse
-	60, // 106: flamingock.plugin.v1.AuditStoreService.History:output_type -> flamingock.plugin.v1.HistoryResponse
-	62, // 107: flamingock.plugin.v1.AuditStoreService.Checkpoints:output_type -> flamingock.plugin.v1.CheckpointsResponse
-	64, // 108: flamingock.plugin.v1.AuditStoreService.Append:output_type -> flamingock.plugin.v1.AppendResponse
-	66, // 109: flamingock.plugin.v1.AuditStoreService.Acquire:output_type -> flamingock.plugin.v1.AcquireResponse
-	68, // 110: flamingock.plugin.v1.AuditStoreService.Renew:output_type -> flamingock.plugin.v1.RenewResponse
-	70, // 111: flamingock.plugin.v1.AuditStoreService.Release:output_type -> flamingock.plugin.v1.ReleaseResponse
-	72, // 112: flamingock.plugin.v1.AuditStoreService.Holder:output_type -> flamingock.plugin.v1.HolderResponse
-	74, // 113: flamingock.plugin.v1.AuditStoreService.Break:output_type -> flamingock.plugin.v1.BreakResponse
-	76, // 114: flamingock.plugin.v1.AuditStoreService.CloseStore:output_type -> flamingock.plugin.v1.CloseStoreResponse
-	93, // [93:115] is the sub-list for method output_type
-	71, // [71:93] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	24, // 15: flamingock.plugin.v1.ReadyRequest.works:type_name -> flamingock.plugin.v1.Work
+	50, // 16: flamingock.plugin.v1.ReadyResponse.failure:type_name -> flamingock.plugin.v1.Failure
+	24, // 17: flamingock.plugin.v1.PreviewRequest.work:type_name -> flamingock.plugin.v1.Work
+	50, // 18: flamingock.plugin.v1.PreviewResponse.failure:type_name -> flamingock.plugin.v1.Failure
+	24, // 19: flamingock.plugin.v1.ProbeRequest.work:type_name -> flamingock.plugin.v1.Work
+	32, // 20: flamingock.plugin.v1.ProbeResponse.steps:type_name -> flamingock.plugin.v1.StepEvidence
+	50, // 21: flamingock.plugin.v1.ProbeResponse.failure:type_name -> flamingock.plugin.v1.Failure
+	3,  // 22: flamingock.plugin.v1.StepEvidence.evidence:type_name -> flamingock.plugin.v1.Evidence
+	23, // 23: flamingock.plugin.v1.MarkersRequest.fence:type_name -> flamingock.plugin.v1.Fence
+	35, // 24: flamingock.plugin.v1.MarkersResponse.markers:type_name -> flamingock.plugin.v1.Marker
+	50, // 25: flamingock.plugin.v1.MarkersResponse.failure:type_name -> flamingock.plugin.v1.Failure
+	36, // 26: flamingock.plugin.v1.Marker.parts:type_name -> flamingock.plugin.v1.Part
+	80, // 27: flamingock.plugin.v1.Marker.captured:type_name -> flamingock.plugin.v1.Marker.CapturedEntry
+	38, // 28: flamingock.plugin.v1.ExecuteRequest.start:type_name -> flamingock.plugin.v1.StartCommand
+	39, // 29: flamingock.plugin.v1.ExecuteRequest.ack:type_name -> flamingock.plugin.v1.AckCommand
+	40, // 30: flamingock.plugin.v1.ExecuteRequest.stop:type_name -> flamingock.plugin.v1.StopCommand
+	41, // 31: flamingock.plugin.v1.ExecuteRequest.lease:type_name -> flamingock.plugin.v1.LeaseCommand
+	24, // 32: flamingock.plugin.v1.StartCommand.work:type_name -> flamingock.plugin.v1.Work
+	84, // 33: flamingock.plugin.v1.StartCommand.lease:type_name -> google.protobuf.Duration
+	4,  // 34: flamingock.plugin.v1.StopCommand.mode:type_name -> flamingock.plugin.v1.StopMode
+	84, // 35: flamingock.plugin.v1.LeaseCommand.lease:type_name -> google.protobuf.Duration
+	43, // 36: flamingock.plugin.v1.ExecuteResponse.begun:type_name -> flamingock.plugin.v1.BegunEvent
+	44, // 37: flamingock.plugin.v1.ExecuteResponse.checkpoint:type_name -> flamingock.plugin.v1.CheckpointEvent
+	45, // 38: flamingock.plugin.v1.ExecuteResponse.progress:type_name -> flamingock.plugin.v1.ProgressEvent
+	46, // 39: flamingock.plugin.v1.ExecuteResponse.heartbeat:type_name -> flamingock.plugin.v1.HeartbeatEvent
+	49, // 40: flamingock.plugin.v1.ExecuteResponse.done:type_name -> flamingock.plugin.v1.DoneEvent
+	47, // 41: flamingock.plugin.v1.ExecuteResponse.log:type_name -> flamingock.plugin.v1.LogEvent
+	48, // 42: flamingock.plugin.v1.ExecuteResponse.output:type_name -> flamingock.plugin.v1.OutputEvent
+	5,  // 43: flamingock.plugin.v1.CheckpointEvent.kind:type_name -> flamingock.plugin.v1.CheckpointKind
+	81, // 44: flamingock.plugin.v1.LogEvent.attributes:type_name -> flamingock.plugin.v1.LogEvent.AttributesEntry
+	50, // 45: flamingock.plugin.v1.DoneEvent.failure:type_name -> flamingock.plugin.v1.Failure
+	82, // 46: flamingock.plugin.v1.DoneEvent.captured:type_name -> flamingock.plugin.v1.DoneEvent.CapturedEntry
+	84, // 47: flamingock.plugin.v1.DoneEvent.duration:type_name -> google.protobuf.Duration
+	6,  // 48: flamingock.plugin.v1.Failure.code:type_name -> flamingock.plugin.v1.Code
+	84, // 49: flamingock.plugin.v1.OpenStoreResponse.precision:type_name -> google.protobuf.Duration
+	50, // 50: flamingock.plugin.v1.OpenStoreResponse.failure:type_name -> flamingock.plugin.v1.Failure
+	85, // 51: flamingock.plugin.v1.Entry.created_at:type_name -> google.protobuf.Timestamp
+	83, // 52: flamingock.plugin.v1.Entry.metadata:type_name -> flamingock.plugin.v1.Entry.MetadataEntry
+	84, // 53: flamingock.plugin.v1.Entry.duration:type_name -> google.protobuf.Duration
+	5,  // 54: flamingock.plugin.v1.Checkpoint.kind:type_name -> flamingock.plugin.v1.CheckpointKind
+	85, // 55: flamingock.plugin.v1.Lease.now:type_name -> google.protobuf.Timestamp
+	85, // 56: flamingock.plugin.v1.Holder.expires_at:type_name -> google.protobuf.Timestamp
+	84, // 57: flamingock.plugin.v1.Holder.remaining:type_name -> google.protobuf.Duration
+	53, // 58: flamingock.plugin.v1.NewestResponse.entries:type_name -> flamingock.plugin.v1.Entry
+	85, // 59: flamingock.plugin.v1.HistoryRequest.since:type_name -> google.protobuf.Timestamp
+	53, // 60: flamingock.plugin.v1.HistoryResponse.entries:type_name -> flamingock.plugin.v1.Entry
+	54, // 61: flamingock.plugin.v1.CheckpointsResponse.checkpoints:type_name -> flamingock.plugin.v1.Checkpoint
+	55, // 62: flamingock.plugin.v1.AppendRequest.lease:type_name -> flamingock.plugin.v1.Lease
+	53, // 63: flamingock.plugin.v1.AppendRequest.entries:type_name -> flamingock.plugin.v1.Entry
+	54, // 64: flamingock.plugin.v1.AppendRequest.checkpoints:type_name -> flamingock.plugin.v1.Checkpoint
+	84, // 65: flamingock.plugin.v1.AcquireRequest.ttl:type_name -> google.protobuf.Duration
+	55, // 66: flamingock.plugin.v1.AcquireResponse.lease:type_name -> flamingock.plugin.v1.Lease
+	56, // 67: flamingock.plugin.v1.AcquireResponse.holder:type_name -> flamingock.plugin.v1.Holder
+	55, // 68: flamingock.plugin.v1.RenewRequest.lease:type_name -> flamingock.plugin.v1.Lease
+	84, // 69: flamingock.plugin.v1.RenewRequest.ttl:type_name -> google.protobuf.Duration
+	55, // 70: flamingock.plugin.v1.ReleaseRequest.lease:type_name -> flamingock.plugin.v1.Lease
+	56, // 71: flamingock.plugin.v1.HolderResponse.holder:type_name -> flamingock.plugin.v1.Holder
+	56, // 72: flamingock.plugin.v1.BreakResponse.holder:type_name -> flamingock.plugin.v1.Holder
+	7,  // 73: flamingock.plugin.v1.PluginService.GetMetadata:input_type -> flamingock.plugin.v1.GetMetadataRequest
+	9,  // 74: flamingock.plugin.v1.PluginService.Check:input_type -> flamingock.plugin.v1.CheckRequest
+	14, // 75: flamingock.plugin.v1.PluginService.Shutdown:input_type -> flamingock.plugin.v1.ShutdownRequest
+	16, // 76: flamingock.plugin.v1.TargetSystemService.Open:input_type -> flamingock.plugin.v1.OpenRequest
+	18, // 77: flamingock.plugin.v1.TargetSystemService.Health:input_type -> flamingock.plugin.v1.HealthRequest
+	20, // 78: flamingock.plugin.v1.TargetSystemService.Close:input_type -> flamingock.plugin.v1.CloseRequest
+	26, // 79: flamingock.plugin.v1.ChangeService.Ready:input_type -> flamingock.plugin.v1.ReadyRequest
+	28, // 80: flamingock.plugin.v1.ChangeService.Preview:input_type -> flamingock.plugin.v1.PreviewRequest
+	30, // 81: flamingock.plugin.v1.ChangeService.Probe:input_type -> flamingock.plugin.v1.ProbeRequest
+	33, // 82: flamingock.plugin.v1.ChangeService.Markers:input_type -> flamingock.plugin.v1.MarkersRequest
+	37, // 83: flamingock.plugin.v1.ChangeService.Execute:input_type -> flamingock.plugin.v1.ExecuteRequest
+	51, // 84: flamingock.plugin.v1.AuditStoreService.OpenStore:input_type -> flamingock.plugin.v1.OpenStoreRequest
+	57, // 85: flamingock.plugin.v1.AuditStoreService.Head:input_type -> flamingock.plugin.v1.HeadRequest
+	59, // 86: flamingock.plugin.v1.AuditStoreService.Newest:input_type -> flamingock.plugin.v1.NewestRequest
+	61, // 87: flamingock.plugin.v1.AuditStoreService.History:input_type -> flamingock.plugin.v1.HistoryRequest
+	63, // 88: flamingock.plugin.v1.AuditStoreService.Checkpoints:input_type -> flamingock.plugin.v1.CheckpointsRequest
+	65, // 89: flamingock.plugin.v1.AuditStoreService.Append:input_type -> flamingock.plugin.v1.AppendRequest
+	67, // 90: flamingock.plugin.v1.AuditStoreService.Acquire:input_type -> flamingock.plugin.v1.AcquireRequest
+	69, // 91: flamingock.plugin.v1.AuditStoreService.Renew:input_type -> flamingock.plugin.v1.RenewRequest
+	71, // 92: flamingock.plugin.v1.AuditStoreService.Release:input_type -> flamingock.plugin.v1.ReleaseRequest
+	73, // 93: flamingock.plugin.v1.AuditStoreService.Holder:input_type -> flamingock.plugin.v1.HolderRequest
+	75, // 94: flamingock.plugin.v1.AuditStoreService.Break:input_type -> flamingock.plugin.v1.BreakRequest
+	77, // 95: flamingock.plugin.v1.AuditStoreService.CloseStore:input_type -> flamingock.plugin.v1.CloseStoreRequest
+	8,  // 96: flamingock.plugin.v1.PluginService.GetMetadata:output_type -> flamingock.plugin.v1.GetMetadataResponse
+	10, // 97: flamingock.plugin.v1.PluginService.Check:output_type -> flamingock.plugin.v1.CheckResponse
+	15, // 98: flamingock.plugin.v1.PluginService.Shutdown:output_type -> flamingock.plugin.v1.ShutdownResponse
+	17, // 99: flamingock.plugin.v1.TargetSystemService.Open:output_type -> flamingock.plugin.v1.OpenResponse
+	19, // 100: flamingock.plugin.v1.TargetSystemService.Health:output_type -> flamingock.plugin.v1.HealthResponse
+	21, // 101: flamingock.plugin.v1.TargetSystemService.Close:output_type -> flamingock.plugin.v1.CloseResponse
+	27, // 102: flamingock.plugin.v1.ChangeService.Ready:output_type -> flamingock.plugin.v1.ReadyResponse
+	29, // 103: flamingock.plugin.v1.ChangeService.Preview:output_type -> flamingock.plugin.v1.PreviewResponse
+	31, // 104: flamingock.plugin.v1.ChangeService.Probe:output_type -> flamingock.plugin.v1.ProbeResponse
+	34, // 105: flamingock.plugin.v1.ChangeService.Markers:output_type -> flamingock.plugin.v1.MarkersResponse
+	42, // 106: flamingock.plugin.v1.ChangeService.Execute:output_type -> flamingock.plugin.v1.ExecuteResponse
+	52, // 107: flamingock.plugin.v1.AuditStoreService.OpenStore:output_type -> flamingock.plugin.v1.OpenStoreResponse
+	58, // 108: flamingock.plugin.v1.AuditStoreService.Head:output_type -> flamingock.plugin.v1.HeadResponse
+	60, // 109: flamingock.plugin.v1.AuditStoreService.Newest:output_type -> flamingock.plugin.v1.NewestResponse
+	62, // 110: flamingock.plugin.v1.AuditStoreService.History:output_type -> flamingock.plugin.v1.HistoryResponse
+	64, // 111: flamingock.plugin.v1.AuditStoreService.Checkpoints:output_type -> flamingock.plugin.v1.CheckpointsResponse
+	66, // 112: flamingock.plugin.v1.AuditStoreService.Append:output_type -> flamingock.plugin.v1.AppendResponse
+	68, // 113: flamingock.plugin.v1.AuditStoreService.Acquire:output_type -> flamingock.plugin.v1.AcquireResponse
+	70, // 114: flamingock.plugin.v1.AuditStoreService.Renew:output_type -> flamingock.plugin.v1.RenewResponse
+	72, // 115: flamingock.plugin.v1.AuditStoreService.Release:output_type -> flamingock.plugin.v1.ReleaseResponse
+	74, // 116: flamingock.plugin.v1.AuditStoreService.Holder:output_type -> flamingock.plugin.v1.HolderResponse
+	76, // 117: flamingock.plugin.v1.AuditStoreService.Break:output_type -> flamingock.plugin.v1.BreakResponse
+	78, // 118: flamingock.plugin.v1.AuditStoreService.CloseStore:output_type -> flamingock.plugin.v1.CloseStoreResponse
+	96, // [96:119] is the sub-list for method output_type
+	73, // [73:96] is the sub-list for method input_type
+	73, // [73:73] is the sub-list for extension type_name
+	73, // [73:73] is the sub-list for extension extendee
+	0,  // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_flamingock_plugin_v1_plugin_proto_init() }
@@ -5900,13 +6013,13 @@ func file_flamingock_plugin_v1_plugin_proto_init() {
 	if File_flamingock_plugin_v1_plugin_proto != nil {
 		return
 	}
-	file_flamingock_plugin_v1_plugin_proto_msgTypes[28].OneofWrappers = []any{
+	file_flamingock_plugin_v1_plugin_proto_msgTypes[30].OneofWrappers = []any{
 		(*ExecuteRequest_Start)(nil),
 		(*ExecuteRequest_Ack)(nil),
 		(*ExecuteRequest_Stop)(nil),
 		(*ExecuteRequest_Lease)(nil),
 	}
-	file_flamingock_plugin_v1_plugin_proto_msgTypes[33].OneofWrappers = []any{
+	file_flamingock_plugin_v1_plugin_proto_msgTypes[35].OneofWrappers = []any{
 		(*ExecuteResponse_Begun)(nil),
 		(*ExecuteResponse_Checkpoint)(nil),
 		(*ExecuteResponse_Progress)(nil),
@@ -5915,15 +6028,15 @@ func file_flamingock_plugin_v1_plugin_proto_init() {
 		(*ExecuteResponse_Log)(nil),
 		(*ExecuteResponse_Output)(nil),
 	}
-	file_flamingock_plugin_v1_plugin_proto_msgTypes[44].OneofWrappers = []any{}
-	file_flamingock_plugin_v1_plugin_proto_msgTypes[56].OneofWrappers = []any{}
+	file_flamingock_plugin_v1_plugin_proto_msgTypes[46].OneofWrappers = []any{}
+	file_flamingock_plugin_v1_plugin_proto_msgTypes[58].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_flamingock_plugin_v1_plugin_proto_rawDesc), len(file_flamingock_plugin_v1_plugin_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   75,
+			NumMessages:   77,
 			NumExtensions: 0,
 			NumServices:   4,
 		},

@@ -410,6 +410,7 @@ var TargetSystemService_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
+	ChangeService_Ready_FullMethodName   = "/flamingock.plugin.v1.ChangeService/Ready"
 	ChangeService_Preview_FullMethodName = "/flamingock.plugin.v1.ChangeService/Preview"
 	ChangeService_Probe_FullMethodName   = "/flamingock.plugin.v1.ChangeService/Probe"
 	ChangeService_Markers_FullMethodName = "/flamingock.plugin.v1.ChangeService/Markers"
@@ -422,6 +423,9 @@ const (
 //
 // ChangeService works on an open target.
 type ChangeServiceClient interface {
+	// Ready tells, before anything is changed, whether the target allows what
+	// changes need. Only drivers whose metadata says so offer it.
+	Ready(ctx context.Context, in *ReadyRequest, opts ...grpc.CallOption) (*ReadyResponse, error)
 	// Preview shows what a change would do.
 	Preview(ctx context.Context, in *PreviewRequest, opts ...grpc.CallOption) (*PreviewResponse, error)
 	// Probe tells for each step whether it is applied, without changing anything.
@@ -441,6 +445,16 @@ type changeServiceClient struct {
 
 func NewChangeServiceClient(cc grpc.ClientConnInterface) ChangeServiceClient {
 	return &changeServiceClient{cc}
+}
+
+func (c *changeServiceClient) Ready(ctx context.Context, in *ReadyRequest, opts ...grpc.CallOption) (*ReadyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadyResponse)
+	err := c.cc.Invoke(ctx, ChangeService_Ready_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *changeServiceClient) Preview(ctx context.Context, in *PreviewRequest, opts ...grpc.CallOption) (*PreviewResponse, error) {
@@ -492,6 +506,9 @@ type ChangeService_ExecuteClient = grpc.BidiStreamingClient[ExecuteRequest, Exec
 //
 // ChangeService works on an open target.
 type ChangeServiceServer interface {
+	// Ready tells, before anything is changed, whether the target allows what
+	// changes need. Only drivers whose metadata says so offer it.
+	Ready(context.Context, *ReadyRequest) (*ReadyResponse, error)
 	// Preview shows what a change would do.
 	Preview(context.Context, *PreviewRequest) (*PreviewResponse, error)
 	// Probe tells for each step whether it is applied, without changing anything.
@@ -513,6 +530,9 @@ type ChangeServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedChangeServiceServer struct{}
 
+func (UnimplementedChangeServiceServer) Ready(context.Context, *ReadyRequest) (*ReadyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Ready not implemented")
+}
 func (UnimplementedChangeServiceServer) Preview(context.Context, *PreviewRequest) (*PreviewResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Preview not implemented")
 }
@@ -544,6 +564,24 @@ func RegisterChangeServiceServer(s grpc.ServiceRegistrar, srv ChangeServiceServe
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&ChangeService_ServiceDesc, srv)
+}
+
+func _ChangeService_Ready_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChangeServiceServer).Ready(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChangeService_Ready_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChangeServiceServer).Ready(ctx, req.(*ReadyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _ChangeService_Preview_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -614,6 +652,10 @@ var ChangeService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "flamingock.plugin.v1.ChangeService",
 	HandlerType: (*ChangeServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Ready",
+			Handler:    _ChangeService_Ready_Handler,
+		},
 		{
 			MethodName: "Preview",
 			Handler:    _ChangeService_Preview_Handler,

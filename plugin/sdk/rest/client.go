@@ -106,6 +106,9 @@ type Client struct {
 	// Secrets hides what must not be seen in texts of the service. Optional.
 	Secrets func(text string) string
 
+	// Guard refuses changes of objects that must not be touched. Optional.
+	Guard func(kind, name string) error
+
 	// PerSecond bounds requests a second, Concurrent those under way at a time; 0
 	// does not.
 	PerSecond  float64
@@ -117,9 +120,6 @@ type Client struct {
 	// where the service does not say; default half a second. Each further wait is
 	// twice as long, up to half a minute.
 	Wait time.Duration
-	// Settle is how long is waited before each look for what an ambiguous request
-	// may have made; default 1, 2 and 4 seconds.
-	Settle []time.Duration
 
 	once  sync.Once
 	slots chan struct{}
@@ -148,8 +148,8 @@ func tell(ctx context.Context, format string, args ...any) {
 	}
 }
 
-// sleep waits, and returns why it could not.
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep waits for d, and returns why it could not.
+func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -194,7 +194,7 @@ func (c *Client) enter(ctx context.Context) (leave func(), err error) {
 		if limited {
 			tell(ctx, "waiting %s: the service limits how many requests it takes", until.Sub(now).Round(time.Second))
 		}
-		if err := sleep(ctx, until.Sub(now)); err != nil {
+		if err := Sleep(ctx, until.Sub(now)); err != nil {
 			leave()
 			return nil, err
 		}
@@ -232,13 +232,17 @@ func reset(h http.Header) time.Duration {
 	return 0
 }
 
+// first returns the first wait.
+func (c *Client) first() time.Duration {
+	if c.Wait == 0 {
+		return 500 * time.Millisecond
+	}
+	return c.Wait
+}
+
 // backoff returns the n-th wait, from 0.
 func (c *Client) backoff(n int) time.Duration {
-	first := c.Wait
-	if first == 0 {
-		first = 500 * time.Millisecond
-	}
-	d := min(first<<min(n, 10), longestWait)
+	d := min(c.first()<<min(n, 10), longestWait)
 	return d/2 + rand.N(d/2+1) //nolint:gosec // waits are spread, not secret
 }
 
@@ -297,7 +301,7 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 		}
 		if wait > 0 {
 			tell(ctx, "waiting %s: %v", wait.Round(time.Millisecond), err)
-			if err := sleep(ctx, wait); err != nil {
+			if err := Sleep(ctx, wait); err != nil {
 				return nil, err
 			}
 		}
@@ -366,6 +370,35 @@ func (c *Client) hide(text string) string {
 		return text
 	}
 	return c.Secrets(text)
+}
+
+// Lost deals with the error of a create: where it is not known whether the service
+// made the object, it looks for it, and has it made again only where it is not
+// there. find returns its id, or "".
+func (c *Client) Lost(ctx context.Context, err error, find, again func(ctx context.Context) (string, error)) (string, error) {
+	if !errors.Is(err, ErrAmbiguous) || ctx.Err() != nil {
+		return "", err
+	}
+	tell(ctx, "the answer was lost; looking whether it was made")
+	for _, wait := range c.settling() {
+		if err := Sleep(ctx, wait); err != nil {
+			return "", err
+		}
+		id, findErr := find(ctx)
+		if findErr != nil {
+			return "", errors.Join(err, findErr)
+		}
+		if id != "" {
+			return id, nil
+		}
+	}
+	return again(ctx)
+}
+
+// settling returns the waits before each look for what an ambiguous request made.
+func (c *Client) settling() []time.Duration {
+	first := c.first()
+	return []time.Duration{2 * first, 4 * first, 8 * first}
 }
 
 // Get returns the object at path; nil where it is not there.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/flamingock/flamingock-go/plugin/sdk"
 )
@@ -61,7 +60,7 @@ func ids(list []found) []string {
 }
 
 func create[T Conn](r *Resource) sdk.Operation[T] {
-	return sdk.NewOperation(sdk.OperationSpec[T, Payload]{
+	spec := sdk.OperationSpec[T, Payload]{
 		Type: r.operation(Create), Summary: "makes " + r.Summary, NotTransactional: noTransactions, Schema: r.schema(Create),
 		Check: func(c *sdk.Check[sdk.None, Payload]) {
 			for _, s := range c.Steps {
@@ -105,7 +104,11 @@ func create[T Conn](r *Resource) sdk.Operation[T] {
 			ctx, f := begin(ctx, conn, s)
 			return r.uncreate(ctx, f, s, captured)
 		},
-	})
+	}
+	if r.Undeletable {
+		spec.Capture, spec.Inverse = nil, nil
+	}
+	return sdk.NewOperation(spec)
 }
 
 // noTransactions is why no operation is part of a transaction.
@@ -320,6 +323,9 @@ func (r *Resource) conflict(ctx context.Context, f *Finder, s *step, list []foun
 			return err
 		}
 		if how == Replace {
+			if err := f.guard(r); err != nil {
+				return err
+			}
 			return f.patch(ctx, r, s.Payload, one)
 		}
 		if s.Payload.Object(keyOutput).Len() > 0 {
@@ -376,12 +382,8 @@ func (f *Finder) post(ctx context.Context, r *Resource, m *making, fields sdk.Ob
 // settle looks for what an ambiguous request may have made; nil where it made
 // nothing.
 func (f *Finder) settle(ctx context.Context, r *Resource, m *making) (*found, error) {
-	waits := f.client.Settle
-	if waits == nil {
-		waits = []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}
-	}
-	for _, wait := range waits {
-		if err := sleep(ctx, wait); err != nil {
+	for _, wait := range f.client.settling() {
+		if err := Sleep(ctx, wait); err != nil {
 			return nil, err
 		}
 		list, err := f.objects(ctx, r)
@@ -439,7 +441,7 @@ func (r *Resource) uncreate(ctx context.Context, f *Finder, s *step, captured []
 		if err != nil {
 			return err
 		}
-		return f.delete(ctx, collection+"/"+m.Made)
+		return f.delete(ctx, r.instance(collection, m.Made))
 	}
 	for _, o := range ours {
 		if err := f.delete(ctx, o.path); err != nil {

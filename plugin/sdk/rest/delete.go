@@ -82,6 +82,9 @@ func remove[T Conn](r *Resource) sdk.Operation[T] {
 		},
 		Apply: func(ctx context.Context, conn T, s *step) error {
 			ctx, f := begin(ctx, conn, s)
+			if err := f.guard(r); err != nil {
+				return err
+			}
 			one, err := f.object(ctx, r)
 			if asMissing(err) != nil {
 				return nil //nolint:nilerr // what it belongs to is gone, and it with that

@@ -169,7 +169,7 @@ func (l *Link) make(ctx context.Context, f *Finder, items []LinkItem, in bool) e
 		if !errors.Is(err, ErrAmbiguous) || ctx.Err() != nil || try == tries {
 			return err
 		}
-		if err := sleep(ctx, f.client.backoff(try)); err != nil {
+		if err := Sleep(ctx, f.client.backoff(try)); err != nil {
 			return err
 		}
 	}

@@ -124,7 +124,19 @@ func (f *Finder) objects(ctx context.Context, r *Resource) ([]found, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.all(ctx, r, identity, f.payload.Text(r.Identity[0].Key))
+	first := ""
+	if len(r.Identity) > 0 {
+		first = f.payload.Text(r.Identity[0].Key)
+	}
+	return f.all(ctx, r, identity, first)
+}
+
+// guard refuses a change of an object that must not be touched.
+func (f *Finder) guard(r *Resource) error {
+	if f.client.Guard == nil || len(r.Identity) == 0 {
+		return nil
+	}
+	return f.client.Guard(r.Name, f.payload.Text(r.Identity[0].Key))
 }
 
 // one returns the object at path, as a list.
@@ -144,7 +156,7 @@ func (f *Finder) all(ctx context.Context, r *Resource, identity map[string]any, 
 		return nil, err
 	}
 	if r.IsID != nil && r.IsID(first) {
-		return f.one(ctx, r, collection+"/"+url.PathEscape(first))
+		return f.one(ctx, r, r.instance(collection, first))
 	}
 	query := url.Values{}
 	for key, values := range r.Query {
@@ -156,15 +168,15 @@ func (f *Finder) all(ctx context.Context, r *Resource, identity map[string]any, 
 		}
 	}
 	var out []found
-	err = f.client.List(ctx, r.Pages, collection, query, func(o sdk.Object) bool {
-		for name, value := range identity {
-			got, _ := Get(o, name)
-			if fmt.Sprint(got) != fmt.Sprint(value) {
-				return true
-			}
+	list := collection
+	if r.ListPath != "" {
+		list = r.ListPath
+	}
+	err = f.client.List(ctx, r.Pages, list, query, func(o sdk.Object) bool {
+		if r.is(o, identity) {
+			id := Text(o, r.id())
+			out = append(out, found{id: id, path: r.instance(collection, id), object: o})
 		}
-		id := Text(o, r.id())
-		out = append(out, found{id: id, path: collection + "/" + url.PathEscape(id), object: o})
 		return true
 	})
 	if IsStatus(err, http.StatusNotFound) {
@@ -183,6 +195,20 @@ func (f *Finder) all(ctx context.Context, r *Resource, identity map[string]any, 
 		}
 	}
 	return out, nil
+}
+
+// is tells whether o is the object with this identity.
+func (r *Resource) is(o sdk.Object, identity map[string]any) bool {
+	if r.Is != nil {
+		return r.Is(o, identity)
+	}
+	for name, value := range identity {
+		got, _ := Get(o, name)
+		if fmt.Sprint(got) != fmt.Sprint(value) {
+			return false
+		}
+	}
+	return true
 }
 
 // single returns the one of list; nil where there is none.

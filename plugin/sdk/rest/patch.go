@@ -182,8 +182,7 @@ func (e edits) changes(r *Resource, o sdk.Object) []change {
 		}
 	}
 	for _, x := range e.add {
-		_, had := Get(o, x.path)
-		c, list := change{Path: x.path, Had: had}, listAt(o, x.path)
+		c, list := change{Path: x.path}, listAt(o, x.path)
 		for _, item := range asList(x.value) {
 			if holds(list, item) < 0 {
 				c.Added = append(c.Added, item)
@@ -267,6 +266,9 @@ func (f *Finder) update(ctx context.Context, r *Resource, one *found, wanted sdk
 			fields.Set(name, v)
 		}
 	}
+	if r.Replaces {
+		fields = wanted
+	}
 	fields = Without(fields, r.ReadOnly...)
 	fields = Without(fields, r.CreateOnly...)
 	if fields.Len() == 0 {
@@ -304,11 +306,7 @@ func (f *Finder) restore(ctx context.Context, r *Resource, one *found, changes [
 			list := slices.DeleteFunc(slices.Clone(listAt(wanted, c.Path)), func(x any) bool {
 				return slices.ContainsFunc(c.Added, func(item any) bool { return covers(x, item) })
 			})
-			if len(list) == 0 && !c.Had {
-				wanted = f.cleared(wanted, c.Path)
-			} else {
-				wanted = with(wanted, c.Path, list)
-			}
+			wanted = with(wanted, c.Path, list)
 		case c.Removed != nil:
 			list := slices.Clone(listAt(wanted, c.Path))
 			for i, item := range c.Removed {
@@ -323,7 +321,7 @@ func (f *Finder) restore(ctx context.Context, r *Resource, one *found, changes [
 			conflicts = append(conflicts, fmt.Sprintf("%s is %s", c.Path, show(got)))
 			continue
 		case !c.Had:
-			wanted = f.cleared(wanted, c.Path)
+			wanted = cleared(wanted, c.Path, c.New)
 		default:
 			wanted = with(wanted, c.Path, c.Old)
 		}
@@ -342,9 +340,13 @@ func (f *Finder) restore(ctx context.Context, r *Resource, one *found, changes [
 	return f.update(ctx, r, one, wanted, paths)
 }
 
-// cleared returns o without what is at path. A field of the object itself is null,
-// which asks the service to remove it.
-func (*Finder) cleared(o sdk.Object, path string) sdk.Object {
+// cleared returns o without value at path. A field of the object itself is null,
+// which asks the service to remove it; a list is empty, since services know no
+// difference and seldom take null for one.
+func cleared(o sdk.Object, path string, value any) sdk.Object {
+	if _, ok := value.([]any); ok {
+		return with(o, path, []any{})
+	}
 	if _, ok := o.Get(path); ok || !strings.Contains(path, ".") {
 		return with(o, path, nil)
 	}
@@ -444,6 +446,9 @@ func patch[T Conn](r *Resource) sdk.Operation[T] {
 		},
 		Apply: func(ctx context.Context, conn T, s *step) error {
 			ctx, f := begin(ctx, conn, s)
+			if err := f.guard(r); err != nil {
+				return err
+			}
 			one, err := f.existing(ctx, r)
 			if err != nil {
 				return err

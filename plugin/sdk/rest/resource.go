@@ -53,6 +53,14 @@ type Resource struct {
 	// Verbs are the operations that there are; nil means all.
 	Verbs []string
 
+	// ListPath is the path of the list where that is another than Path. Optional.
+	ListPath string
+	// Is tells whether an object is the one with these values of Identity's fields,
+	// where that takes more than comparing them. Optional.
+	Is func(o sdk.Object, identity map[string]any) bool
+	// Instance returns the path of an object; default is that of the collection, a
+	// slash, and the id.
+	Instance func(collection, id string) string
 	// Query goes with every request of a list; Filter narrows the list down to what
 	// has these values of Identity's fields, where the service can. Both optional.
 	Query  url.Values
@@ -66,6 +74,11 @@ type Resource struct {
 	// its path from that of the object.
 	Update     string
 	UpdatePath func(path string) string
+	// Replaces tells that a change replaces the whole object, so that all of it is
+	// sent.
+	Replaces bool
+	// Undeletable: the service has no way to delete it, so making it has no inverse.
+	Undeletable bool
 	// Encode turns the fields of a request into its body; default is JSON.
 	Encode func(fields sdk.Object) any
 	// Defaults are sent with a create where the payload does not give them.
@@ -120,7 +133,7 @@ func (r *Resource) id() string {
 }
 
 func (r *Resource) has(verb string) bool {
-	if r.Singleton && (verb == Create || verb == Delete) {
+	if r.Singleton && (verb == Create || verb == Delete) || r.Undeletable && verb == Delete {
 		return false
 	}
 	return r.Verbs == nil || slices.Contains(r.Verbs, verb)
@@ -129,6 +142,14 @@ func (r *Resource) has(verb string) bool {
 // operation returns the name of the operation that does verb.
 func (r *Resource) operation(verb string) string {
 	return verb + strings.ToUpper(r.Name[:1]) + r.Name[1:]
+}
+
+// instance returns the path of the object with this id.
+func (r *Resource) instance(collection, id string) string {
+	if r.Instance != nil {
+		return r.Instance(collection, id)
+	}
+	return collection + "/" + url.PathEscape(id)
 }
 
 // keys are the payload's keys that name the object, with those of its parents.

@@ -1,0 +1,305 @@
+// Package auth0 runs changes of Auth0 through the engine and the plugin, on a fake
+// tenant that is checked against the API's own description, and looks at what they
+// leave behind.
+package auth0
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/flamingock/flamingock-go/core/run"
+	auth0plugin "github.com/flamingock/flamingock-go/plugins/auth0"
+	"github.com/flamingock/flamingock-go/test/auth0fake"
+	"github.com/flamingock/flamingock-go/test/optest"
+	"github.com/flamingock/flamingock-go/test/restfake"
+)
+
+func TestMain(m *testing.M) {
+	for name, value := range map[string]string{
+		"FLAMINGOCK_TEST_CLIENT_SECRET": auth0fake.ClientSecret, "FLAMINGOCK_TEST_SECRET": "hunter2-secret", "FLAMINGOCK_TEST_SECRET_2": "hunter3-secret",
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// TestDescription says where the API's description is missing, without which the
+// other tests check less.
+func TestDescription(t *testing.T) {
+	t.Parallel()
+	if restfake.Folder() == "" {
+		t.Skip(restfake.Absent)
+	}
+}
+
+func world(t testing.TB) (*auth0fake.Tenant, *optest.World) {
+	t.Helper()
+	a := auth0fake.New(t)
+	return a, &optest.World{
+		T: t, Plugin: auth0plugin.New(), Template: "auth0", Type: "auth0", Snapshot: a.State, Intercept: a.Intercept,
+		Values: map[string]any{
+			"domain": auth0fake.Domain, "clientId": auth0fake.ClientID, "clientSecret": "${env:FLAMINGOCK_TEST_CLIENT_SECRET}",
+			"endpoint": a.URL, "maxRequestsPerSecond": 0, "retryWait": "1ms",
+		},
+		Files: map[string]string{"enrich.js": "exports.onExecutePostLogin = async () => {};\n"},
+	}
+}
+
+// What steps need to be there.
+const (
+	webApp  = "{type: createClient, client: Web App, set: {app_type: spa, callbacks: ['https://a.example.com'], jwt_configuration: {alg: RS256, lifetime_in_seconds: 60}}}"
+	job     = "{type: createClient, client: Billing Job, set: {app_type: non_interactive}}"
+	api     = "{type: createResourceServer, identifier: 'https://api.example.com', set: {name: Orders, scopes: [{value: 'read:orders', description: Read}]}}"
+	role    = "{type: createRole, role: support, set: {description: Support staff}}"
+	org     = "{type: createOrganization, organization: acme, set: {display_name: Acme}}"
+	db      = "{type: createConnection, connection: Users, set: {strategy: auth0, options: {passwordPolicy: fair}}}"
+	oidc    = "{type: createConnection, connection: acme-oidc, set: {strategy: oidc, options: {client_id: abc, client_secret: '${env:FLAMINGOCK_TEST_SECRET}', discovery_url: 'https://idp.example.com'}}}"
+	action  = "{type: deployAction, action: enrich, trigger: post-login, code: 'exports.a = 1'}"
+	action2 = "{type: deployAction, action: audit, trigger: post-login, code: 'exports.b = 1'}"
+	bound   = "{type: bindAction, trigger: post-login, action: enrich}"
+	user    = "{type: createUser, email: a@example.com, connection: Users, set: {password: '${env:FLAMINGOCK_TEST_SECRET}', user_metadata: {a: 1}}}"
+	domain  = "{type: createCustomDomain, domain: login.example.com, set: {type: auth0_managed_certs}}"
+)
+
+func operations() []optest.Operation {
+	return []optest.Operation{
+		{Name: "createClient", Setup: []string{job}, Apply: webApp, Want: []string{"Web App"}},
+		{Name: "createClient, with its secret", Apply: "{type: createClient, client: Job, output: {client_secret: box/job}}", Once: true},
+		{Name: "patchClient", Setup: []string{webApp}, Apply: "{type: patchClient, client: Web App, set: {jwt_configuration: {lifetime_in_seconds: 90}}, add: {callbacks: ['https://b.example.com'], allowed_logout_urls: ['https://c.example.com']}}", Want: []string{"b.example.com", `"alg":"RS256"`}},
+		{Name: "deleteClient", Setup: []string{webApp, job}, Apply: "{type: deleteClient, client: Web App, allowDestroy: true}", Gone: []string{"Web App"}},
+		{Name: "assertClient", Setup: []string{webApp}, Apply: "{type: assertClient, client: Web App, expect: {app_type: spa}}", Nothing: true},
+		{Name: "createResourceServer", Apply: api, Want: []string{"read:orders"}},
+		{Name: "patchResourceServer", Setup: []string{api}, Apply: "{type: patchResourceServer, identifier: 'https://api.example.com', add: {scopes: [{value: 'write:orders', description: Write}]}}", Want: []string{"read:orders", "write:orders"}},
+		{Name: "createClientGrant", Setup: []string{job, api}, Apply: "{type: createClientGrant, client: Billing Job, audience: 'https://api.example.com', set: {scope: ['read:orders']}}", Want: []string{"client-grants"}},
+		{Name: "createConnection", Apply: oidc, Want: []string{"acme-oidc"}},
+		{Name: "patchConnection", Setup: []string{db}, Apply: "{type: patchConnection, connection: Users, set: {options: {passwordPolicy: good, password_history: {enable: true, size: 5}}}}", Want: []string{"good"}},
+		{Name: "patchConnection, with its secret", Setup: []string{oidc}, Apply: "{type: patchConnection, connection: acme-oidc, set: {options: {scope: openid, client_secret: '${env:FLAMINGOCK_TEST_SECRET_2}'}}}", Rollback: "none"},
+		{Name: "enableConnection", Setup: []string{webApp, job, db, "{type: enableConnection, connection: Users, clients: [Web App]}"}, Apply: "{type: enableConnection, connection: Users, clients: [Web App, Billing Job]}"},
+		{Name: "disableConnection", Setup: []string{webApp, db, "{type: enableConnection, connection: Users, clients: [Web App]}"}, Apply: "{type: disableConnection, connection: Users, clients: [Web App]}"},
+		{Name: "createScimConfiguration", Setup: []string{oidc}, Apply: "{type: createScimConfiguration, connection: acme-oidc, set: {user_id_attribute: externalId}}", Want: []string{"scim-configuration"}},
+		{Name: "createRole", Apply: role, Want: []string{"Support staff"}},
+		{Name: "grantPermissions", Setup: []string{role, api}, Apply: "{type: grantPermissions, role: support, permissions: [{api: 'https://api.example.com', name: 'read:orders'}]}", Want: []string{"permission_name"}},
+		{Name: "revokePermissions", Setup: []string{role, api, "{type: grantPermissions, role: support, permissions: [{api: 'https://api.example.com', name: 'read:orders'}]}"}, Apply: "{type: revokePermissions, role: support, permissions: [{api: 'https://api.example.com', name: 'read:orders'}]}", Gone: []string{"permission_name"}},
+		{Name: "createOrganization", Apply: org, Want: []string{"Acme"}},
+		{Name: "createOrganizationConnection", Setup: []string{org, db}, Apply: "{type: createOrganizationConnection, organization: acme, connection: Users, set: {assign_membership_on_login: true}}", Want: []string{"enabled_connections"}},
+		{Name: "patchOrganizationConnection", Setup: []string{org, db, "{type: createOrganizationConnection, organization: acme, connection: Users}"}, Apply: "{type: patchOrganizationConnection, organization: acme, connection: Users, set: {assign_membership_on_login: true}}"},
+		{Name: "addOrganizationMembers", Setup: []string{org}, Apply: "{type: addOrganizationMembers, organization: acme, members: ['auth0|a', 'auth0|b']}", Want: []string{"auth0|b"}},
+		{Name: "addOrganizationMemberRoles", Setup: []string{org, role, "{type: addOrganizationMembers, organization: acme, members: ['auth0|a']}"}, Apply: "{type: addOrganizationMemberRoles, organization: acme, user: 'auth0|a', roles: [support]}"},
+		{Name: "addUserRoles", Setup: []string{role, db, user}, Apply: "{type: addUserRoles, user: 'auth0|a', roles: [support]}"},
+		{Name: "deployAction", Apply: "{type: deployAction, action: enrich, trigger: post-login, codeFile: enrich.js, dependencies: [{name: axios, version: 1.7.0}]}", Want: []string{"onExecutePostLogin"}},
+		{Name: "deployAction, with secrets", Setup: []string{action2}, Apply: "{type: deployAction, action: enrich, trigger: post-login, code: x, secrets: {KEY: '${env:FLAMINGOCK_TEST_SECRET}'}}"},
+		{Name: "deployAction, a new version", Setup: []string{action}, Apply: "{type: deployAction, action: enrich, trigger: post-login, code: 'exports.a = 2'}", Want: []string{"exports.a = 2"}},
+		{Name: "bindAction", Setup: []string{action, action2, bound}, Apply: "{type: bindAction, trigger: post-login, action: audit, position: first}"},
+		{Name: "bindAction, after another", Setup: []string{action, action2, bound}, Apply: "{type: bindAction, trigger: post-login, action: audit, position: {after: enrich}}"},
+		{Name: "unbindAction", Setup: []string{action, bound}, Apply: "{type: unbindAction, trigger: post-login, action: enrich}"},
+		{Name: "patchTenant", Apply: "{type: patchTenant, set: {friendly_name: Shop, flags: {enable_apis_section: true}}}", Want: []string{"Shop"}},
+		{Name: "patchBranding", Apply: "{type: patchBranding, set: {colors: {primary: '#ff0000'}, logo_url: 'https://example.com/logo.png'}}"},
+		{Name: "patchAttackProtection", Apply: "{type: patchAttackProtection, feature: brute-force-protection, set: {enabled: true, max_attempts: 5}}"},
+		{Name: "patchCustomText", Setup: []string{"{type: patchCustomText, prompt: login, language: en, set: {login: {title: Hello}}}"}, Apply: "{type: patchCustomText, prompt: login, language: en, set: {login: {description: Welcome}}}", Want: []string{"Hello", "Welcome"}},
+		{Name: "patchGuardianFactor", Apply: "{type: patchGuardianFactor, factor: otp, set: {enabled: true}}"},
+		{Name: "createEmailProvider", Apply: "{type: createEmailProvider, provider: sendgrid, set: {credentials: {api_key: '${env:FLAMINGOCK_TEST_SECRET}'}, default_from_address: a@example.com}}"},
+		{Name: "createEmailTemplate", Apply: "{type: createEmailTemplate, template: welcome_email, set: {body: Hello, from: a@example.com, subject: Welcome, syntax: liquid, enabled: true}}", Rollback: "none"},
+		{Name: "createLogStream", Apply: "{type: createLogStream, logStream: Datadog, set: {type: datadog, sink: {datadogRegion: eu, datadogApiKey: '${env:FLAMINGOCK_TEST_SECRET}'}}}"},
+		{Name: "createCustomDomain", Apply: domain},
+		{Name: "createUser", Setup: []string{db}, Apply: user, Want: []string{"a@example.com"}},
+		{Name: "deleteRule", Apply: "{type: deleteRule, rule: old, allowDestroy: true}", Gone: []string{`"old"`}, Rollback: "none"},
+	}
+}
+
+func TestOperations(t *testing.T) {
+	t.Parallel()
+	for _, o := range operations() {
+		t.Run(o.Name, func(t *testing.T) {
+			t.Parallel()
+			a, w := world(t)
+			w.Check(o)
+			if tokens := a.Tokens; tokens > 12 {
+				t.Errorf("%d tokens were asked for", tokens)
+			}
+		})
+	}
+}
+
+func TestCrashes(t *testing.T) {
+	t.Parallel()
+	for _, o := range operations() {
+		t.Run(o.Name, func(t *testing.T) {
+			t.Parallel()
+			optest.Crashes(t, func(t testing.TB) *optest.World {
+				t.Helper()
+				_, w := world(t)
+				return w
+			}, o)
+		})
+	}
+}
+
+// TestFaults lets every second request of each operation meet trouble: the end is
+// that of an operation that met none, and there is exactly one of what was made.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	for i, o := range operations() {
+		t.Run(o.Name, func(t *testing.T) {
+			t.Parallel()
+			for _, first := range []int{i, i + 3} {
+				a, w := world(t)
+				w.Prepare = func(setup []string) {
+					w.Setup(setup)
+					a.Storm(first)
+				}
+				w.Check(o)
+			}
+		})
+	}
+}
+
+// TestFaultAtEachRequest lets each request of what makes something meet each kind of
+// trouble.
+func TestFaultAtEachRequest(t *testing.T) {
+	t.Parallel()
+	for name, fault := range restfake.Faults() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for n, reached := 1, true; reached; n++ {
+				a, w := world(t)
+				w.Setup([]string{org, db})
+				a.FailOnce(n, fault)
+				err := w.Run("client", "{type: createClient, client: Job, output: {client_secret: box/job}}", "auto")
+				if err == nil {
+					err = w.Run("link", "{type: createOrganizationConnection, organization: acme, connection: Users}", "auto")
+				}
+				if err != nil {
+					t.Errorf("request %d: %v", n, err)
+				}
+				if clients := a.Objects("clients"); len(clients) != 1 || a.Secret(fmt.Sprint(clients[0]["client_id"])) != w.Sunk("job") {
+					t.Errorf("request %d: %d clients, and the sink has %q", n, len(clients), w.Sunk("job"))
+				}
+				reached = a.Count() >= n
+			}
+		})
+	}
+}
+
+// TestMissingScopesAreSaidFirst lets the second of two changes lack a scope: the
+// first is not run either.
+func TestMissingScopesAreSaidFirst(t *testing.T) {
+	t.Parallel()
+	a, w := world(t)
+	a.Scopes = "read:clients create:clients delete:clients read:roles"
+	w.Add("first", webApp, "auto")
+	err := w.Run("second", role, "auto")
+	want := "the token lacks scopes of the Management API that changes need: create:roles (second); delete:roles (second)"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if n := len(a.Objects("clients")); n != 0 {
+		t.Errorf("%d clients were made", n)
+	}
+	a.Scopes += " create:roles delete:roles"
+	if err := w.Run("third", "{type: assertRole, role: support}", "auto"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestExpiredToken lets the token expire in the middle.
+func TestExpiredToken(t *testing.T) {
+	t.Parallel()
+	a, w := world(t)
+	n := 0
+	a.Fail(func(_ int, r *http.Request) *restfake.Fault {
+		if n++; n%5 == 0 && strings.HasPrefix(r.URL.Path, "/api/") {
+			a.ExpireToken()
+		}
+		return nil
+	})
+	if err := w.Run("client", webApp, "auto"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Undo("client"); err != nil {
+		t.Fatal(err)
+	}
+	if a.Tokens < 3 {
+		t.Errorf("%d tokens were asked for", a.Tokens)
+	}
+}
+
+// TestTraps are those of the API that cost users their settings.
+func TestTraps(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, setup, apply, want string }{
+		{"a secret that a change of options would drop", oidc, "{type: patchConnection, connection: acme-oidc, set: {options: {scope: openid}}}", "the service would drop options.client_secret"},
+		{"a protected object", webApp, "{type: patchClient, client: Default App, set: {description: x}}", `client "Default App" is protected`},
+		{"another tenant's field", webApp, "{type: patchClient, client: Web App, set: {client_id: x}}", "the service does not take client_id"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			a, w := world(t)
+			w.Values["protected"] = map[string]any{"client": []string{"Default App"}}
+			w.Setup([]string{c.setup})
+			before := a.State()
+			if err := w.Run("change", c.apply, "none\n    reason: a test"); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+			if got := a.State(); got != before {
+				t.Errorf("it changed\n%s\nto\n%s", before, got)
+			}
+		})
+	}
+}
+
+// TestManyPages looks for what is on a later page.
+func TestManyPages(t *testing.T) {
+	t.Parallel()
+	a, w := world(t)
+	for i := range 1203 {
+		a.Add("clients", auth0fake.Object{"client_id": fmt.Sprintf("%032d", i), "name": fmt.Sprintf("app %d", i)})
+	}
+	if err := w.Run("change", "{type: patchClient, client: app 1202, set: {description: last}}", "auto"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Run("again", "{type: createClient, client: app 1101, set: {}}", "auto"); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(a.Objects("clients")); n != 1203 {
+		t.Errorf("%d clients", n)
+	}
+}
+
+// TestDomainIsWaitedFor leaves a change in progress until somebody has set a record.
+func TestDomainIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	a, w := world(t)
+	w.Setup([]string{domain})
+	err := w.Run("verify", "{type: verifyCustomDomain, domain: login.example.com}", "none\n    reason: a test")
+	var ce *run.ChangeError
+	if !errors.As(err, &ce) || ce.Status != run.StatusInProgress || !strings.Contains(err.Error(), "CNAME login.example.com acme-cd.edge.tenants.eu.auth0.com") {
+		t.Fatalf("got %v", err)
+	}
+	a.Change("custom-domains", fmt.Sprint(a.Objects("custom-domains")[0]["custom_domain_id"]), func(o auth0fake.Object) { o["status"] = "ready" })
+	if err := w.Run("next", role, "auto"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSecretsStayAway looks for secrets in everything that is left behind.
+func TestSecretsStayAway(t *testing.T) {
+	t.Parallel()
+	a, w := world(t)
+	w.Setup([]string{job, oidc})
+	if err := w.Run("rotate", "{type: rotateClientSecret, client: Billing Job, output: box/job}", ""); err != nil {
+		t.Fatal(err)
+	}
+	id := fmt.Sprint(a.Objects("clients")[0]["client_id"])
+	if told := a.Secret(id); told == "" || !strings.Contains(w.Sunk("job"), told) {
+		t.Errorf("the sink has %q", w.Sunk("job"))
+	}
+	for _, s := range []string{a.Secret(id), "hunter2-secret", auth0fake.ClientSecret} {
+		w.Absent(s)
+	}
+}

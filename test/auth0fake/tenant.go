@@ -1,0 +1,347 @@
+// Package auth0fake is an Auth0 tenant for tests. It keeps objects as the Management
+// API does where that matters: lists in pages, names that are not unique, lists and
+// nested objects replaced whole, secrets that are told once, builds that take a
+// while. Everything said is checked against the API's own description.
+package auth0fake
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/flamingock/flamingock-go/test/restfake"
+)
+
+// Object is a JSON object.
+type Object = restfake.Object
+
+// Tenant is one tenant.
+type Tenant struct {
+	*restfake.Server
+
+	objects restfake.Collections
+	// settings are objects of which there is one, by path.
+	settings map[string]Object
+	// sets are the members of sets, by path.
+	sets map[string][]Object
+	// Scopes are what tokens allow.
+	Scopes string
+	// PageSize is the most that a page holds, at most what the API allows.
+	PageSize int
+	// Tokens counts the tokens that were given.
+	Tokens int
+	// secrets are what was told once, by client.
+	secrets map[string]string
+	// versions counts the deployed versions of actions.
+	versions int
+	history  []Object
+
+	mu    sync.Mutex
+	token string
+}
+
+const base = "/api/v2/"
+
+// The credentials that a tenant takes.
+const (
+	ClientID     = "TestClientTestClientTestClient01"
+	ClientSecret = "tenant-client-secret-for-tests"
+	Domain       = "acme.eu.auth0.com"
+)
+
+// New starts a tenant, which ends with the test.
+func New(t testing.TB) *Tenant {
+	t.Helper()
+	spec, err := restfake.Load("auth0/auth0-management-api.openapi.json", "/api/v2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &Tenant{
+		settings: map[string]Object{
+			"tenants/settings": {"friendly_name": "Acme", "flags": Object{"enable_apis_section": false}},
+			"branding":         {"colors": Object{"primary": "#0059d6"}},
+			"prompts":          {"universal_login_experience": "new", "identifier_first": false},
+			"attack-protection/brute-force-protection": {"enabled": false, "max_attempts": 10, "mode": "count_per_identifier_and_ip"},
+			"risk-assessments/settings":                {"enabled": false},
+			"supplemental-signals":                     {"akamai_enabled": false},
+		},
+		sets: map[string][]Object{}, secrets: map[string]string{}, PageSize: 100, Scopes: "",
+	}
+	a.objects.ID = idField
+	a.objects.Shown = func(path string, o Object) Object {
+		if path == "users" {
+			list, _ := o["identities"].([]any)
+			for i, x := range list {
+				identity, _ := x.(Object)
+				list = slices.Clone(list)
+				list[i] = Object{"connection": identity["connection"]}
+			}
+			o["identities"] = list
+		}
+		if v, ok := o["deployed_version"].(Object); ok {
+			v = maps.Clone(v)
+			delete(v, "id")
+			delete(v, "number")
+			o["deployed_version"] = v
+		}
+		return o
+	}
+	for _, name := range []string{"sms", "otp", "email"} {
+		a.objects.Add("guardian/factors", Object{"name": name, "enabled": false})
+	}
+	a.objects.Add("rules", Object{"id": "rul_" + random(16), "name": "old", "script": "function(u, c, cb) { cb(null, u, c) }", "enabled": true, "order": 1, "stage": "login_success"})
+	a.Server = &restfake.Server{Service: a, Spec: func(r *http.Request) *restfake.Spec {
+		if !strings.HasPrefix(r.URL.Path, base) {
+			return nil
+		}
+		return spec
+	}}
+	a.Start(t)
+	return a
+}
+
+// idField names the field that identifies objects of a collection.
+func idField(collection string) string {
+	switch {
+	case collection == "clients":
+		return "client_id"
+	case collection == "users":
+		return "user_id"
+	case collection == "custom-domains":
+		return "custom_domain_id"
+	case collection == "emails/provider", collection == "guardian/factors":
+		return "name"
+	case collection == "email-templates":
+		return "template"
+	case strings.HasSuffix(collection, "/enabled_connections"):
+		return "connection_id"
+	case strings.HasSuffix(collection, "/scim-configuration"):
+		return "connection_id"
+	}
+	return "id"
+}
+
+func random(n int) string {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	for i := range b {
+		b[i] = letters[int(b[i])%len(letters)]
+	}
+	return string(b)
+}
+
+// State is all that the tenant has, ids and times left out.
+func (a *Tenant) State() string {
+	var out string
+	a.With(func() {
+		lines := []string{a.objects.Snapshot("created_at", "updated_at", "updated_on", "built_at", "deployed_version_id", "client_secret")}
+		for _, path := range slices.Sorted(maps.Keys(a.sets)) {
+			for _, o := range a.sets[path] {
+				o = maps.Clone(o)
+				if strings.HasPrefix(path, "actions/triggers/") {
+					delete(o, "id")
+				}
+				b, err := json.Marshal(o)
+				if err != nil {
+					panic(err)
+				}
+				lines = append(lines, path+" "+string(b))
+			}
+		}
+		for _, path := range slices.Sorted(maps.Keys(a.settings)) {
+			b, err := json.Marshal(a.settings[path])
+			if err != nil {
+				panic(err)
+			}
+			lines = append(lines, path+" "+string(b))
+		}
+		out = a.objects.Names(strings.Join(lines, "\n"))
+	})
+	return out
+}
+
+// Objects returns those of a collection.
+func (a *Tenant) Objects(collection string) []Object {
+	var out []Object
+	a.With(func() { out = slices.Clone(a.objects.List(collection)) })
+	return out
+}
+
+// Add puts an object into a collection, as somebody else would.
+func (a *Tenant) Add(collection string, o Object) {
+	a.With(func() { a.objects.Add(collection, o) })
+}
+
+// Change changes what is there, as somebody else would.
+func (a *Tenant) Change(collection, id string, f func(o Object)) {
+	a.With(func() { f(a.objects.Get(collection, id)) })
+}
+
+// Secret returns the secret of a client.
+func (a *Tenant) Secret(client string) string {
+	var out string
+	a.With(func() { out = a.secrets[client] })
+	return out
+}
+
+// ExpireToken makes the token that is in use invalid.
+func (a *Tenant) ExpireToken() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.token = ""
+}
+
+// apiError is how the API says what is wrong.
+func apiError(w http.ResponseWriter, status int, code, message string) {
+	reply(w, status, Object{"statusCode": status, "error": http.StatusText(status), "message": message, "errorCode": code})
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
+	if v == nil {
+		w.WriteHeader(status)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// ServeHTTP implements http.Handler.
+func (a *Tenant) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/oauth/token" {
+		a.giveToken(w, r)
+		return
+	}
+	a.mu.Lock()
+	valid := a.token != "" && r.Header.Get("Authorization") == "Bearer "+a.token || r.Header.Get("Authorization") == "Bearer static"
+	a.mu.Unlock()
+	if !valid {
+		apiError(w, http.StatusUnauthorized, "", "Expired token received for JSON Web Token validation")
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	var in any
+	if len(body) > 0 {
+		dec := json.NewDecoder(strings.NewReader(string(body)))
+		if err := dec.Decode(&in); err != nil {
+			apiError(w, http.StatusBadRequest, "invalid_body", err.Error())
+			return
+		}
+	}
+	parts := strings.Split(strings.Trim(strings.TrimPrefix(r.URL.EscapedPath(), base), "/"), "/")
+	for i, p := range parts {
+		parts[i] = strings.NewReplacer("%7C", "|", "%2F", "/", "%20", " ", "%40", "@").Replace(p)
+	}
+	a.api(w, r, parts, in)
+}
+
+// giveToken gives a token to the client.
+func (a *Tenant) giveToken(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		apiError(w, http.StatusBadRequest, "invalid_request", err.Error())
+		return
+	}
+	id, secret, basic := r.BasicAuth()
+	if !basic {
+		id, secret = r.Form.Get("client_id"), r.Form.Get("client_secret")
+	}
+	if id != ClientID || secret != ClientSecret {
+		reply(w, http.StatusUnauthorized, Object{"error": "access_denied", "error_description": "Unauthorized"})
+		return
+	}
+	claims, err := json.Marshal(Object{"iss": "https://" + Domain + "/", "scope": a.Scopes})
+	if err != nil {
+		panic(err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.Tokens++
+	a.token = "e30." + base64.RawURLEncoding.EncodeToString(claims) + "." + random(20)
+	reply(w, http.StatusOK, Object{"access_token": a.token, "token_type": "Bearer", "expires_in": 86400, "scope": a.Scopes})
+}
+
+// page answers with a page of a list.
+func (a *Tenant) page(w http.ResponseWriter, r *http.Request, name string, list []Object) {
+	q := r.URL.Query()
+	out := make([]Object, len(list))
+	for i, o := range list {
+		out[i] = told(o)
+	}
+	if q.Has("take") {
+		take, _ := strconv.Atoi(q.Get("take"))
+		take = min(take, a.PageSize)
+		from, _ := strconv.Atoi(q.Get("from"))
+		end := min(from+take, len(out))
+		answer := Object{name: out[min(from, len(out)):end]}
+		if end < len(out) {
+			answer["next"] = strconv.Itoa(end)
+		}
+		reply(w, http.StatusOK, answer)
+		return
+	}
+	size := 50
+	if q.Has("per_page") {
+		size, _ = strconv.Atoi(q.Get("per_page"))
+	}
+	n, _ := strconv.Atoi(q.Get("page"))
+	part := out[min(n*size, len(out)):min((n+1)*size, len(out))]
+	switch {
+	case name == "actions" || name == "bindings":
+		reply(w, http.StatusOK, Object{name: part, "page": n, "per_page": size, "total": len(out)})
+	case q.Get("include_totals") == "true":
+		reply(w, http.StatusOK, Object{name: part, "start": n * size, "limit": size, "total": len(out)})
+	default:
+		reply(w, http.StatusOK, part)
+	}
+}
+
+// told returns an object without what the API does not tell.
+func told(o Object) Object {
+	out := maps.Clone(o)
+	for _, name := range []string{"password", "client_secret", "deployed_version_id", "action_id"} {
+		delete(out, name)
+	}
+	if list, ok := o["secrets"].([]any); ok {
+		names := []any{}
+		for _, x := range list {
+			if m, ok := x.(map[string]any); ok {
+				names = append(names, Object{"name": m["name"], "updated_at": "2026-01-01T00:00:00.000Z"})
+			}
+		}
+		out["secrets"] = names
+	}
+	if credentials, ok := o["credentials"].(map[string]any); ok {
+		credentials = maps.Clone(credentials)
+		for _, name := range []string{"api_key", "smtp_pass", "secretAccessKey"} {
+			delete(credentials, name)
+		}
+		out["credentials"] = credentials
+	}
+	if options, ok := o["options"].(map[string]any); ok {
+		options = maps.Clone(options)
+		delete(options, "client_secret")
+		out["options"] = options
+	}
+	return out
+}
+
+func missing(w http.ResponseWriter, what string) {
+	apiError(w, http.StatusNotFound, "inexistent_"+what, "The "+what+" does not exist.")
+}
+
+func conflict(w http.ResponseWriter, what string) {
+	apiError(w, http.StatusConflict, what+"_conflict", fmt.Sprintf("A %s with this name exists already.", what))
+}
