@@ -2,7 +2,10 @@ package sdk
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/flamingock/flamingock-go/plugin/proto/pluginv1"
 )
@@ -71,6 +74,56 @@ func TestSave(t *testing.T) {
 	t.Run("outside Apply", func(t *testing.T) {
 		t.Parallel()
 		if err := new(Step[None, None]).Save(t.Context(), nil); err == nil {
+			t.Error("it was taken")
+		}
+	})
+}
+
+func TestCheckpoint(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		units := 0
+		k := keeping(func(ctx context.Context, s *benchStep) error {
+			for ; units < 17; units++ {
+				time.Sleep(time.Second)
+				if err := s.Checkpoint(ctx, func() ([]byte, error) { return fmt.Append(nil, units+1), nil }); err != nil {
+					return err
+				}
+			}
+			return nil
+		}).begin(t)
+		k.start(0, 0, work("one"))
+		k.answer(1, false)
+		for number := uint64(2); number <= 4; number++ {
+			time.Sleep(6 * time.Second)
+			k.answer(number, false)
+		}
+		time.Sleep(6 * time.Second)
+		k.expectDid("before, after")
+		k.expect("0 begun", "0 #1 STARTED 0/-1", `0 #2 SAVED 0/-1 "5"`, `0 #3 SAVED 0/-1 "10"`, `0 #4 SAVED 0/-1 "15"`,
+			"0 #5 APPLIED 0/-1", "0 done")
+		_ = k.end()
+	})
+	t.Run("less often in a step that takes long", func(t *testing.T) {
+		t.Parallel()
+		for worked, want := range map[time.Duration]time.Duration{
+			0: 5 * time.Second, 100 * time.Second: 5 * time.Second, 10 * time.Minute: 30 * time.Second, 24 * time.Hour: time.Minute,
+		} {
+			if got := saveInterval(worked); got != want {
+				t.Errorf("after %s it is %s, want %s", worked, got, want)
+			}
+		}
+	})
+	t.Run("in a transaction", func(t *testing.T) {
+		t.Parallel()
+		s := &Step[None, None]{run: &workRun{wire: &pluginv1.Work{Transactional: true}}}
+		if err := s.Checkpoint(t.Context(), func() ([]byte, error) { return nil, errors.New("it was asked for") }); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("outside Apply", func(t *testing.T) {
+		t.Parallel()
+		if err := new(Step[None, None]).Checkpoint(t.Context(), func() ([]byte, error) { return nil, nil }); err == nil {
 			t.Error("it was taken")
 		}
 	})

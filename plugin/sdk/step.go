@@ -7,6 +7,7 @@ type stepRun interface {
 	do(ctx context.Context, part int, fn func(ctx context.Context) error) error
 	progress(current, total int64, message string)
 	save(ctx context.Context, state []byte) error
+	saveDue() bool
 	output(ctx context.Context, sink string, value Secret) error
 }
 
@@ -39,6 +40,22 @@ func (s *Step[C, P]) Save(ctx context.Context, state []byte) error {
 		return Errorf(Internal, "template bug: Save was called outside Apply, Rollback and Inverse")
 	}
 	return s.run.save(ctx, state)
+}
+
+// Checkpoint saves what state returns, as Save does, where the step saved nothing for
+// a while: five seconds at first, and a minute in a step that takes long. So it may
+// be called for every unit of the work, and the audit store is spared; a later
+// execution does again what was done since the newest checkpoint. Between
+// checkpoints it does nothing, and state is not called.
+func (s *Step[C, P]) Checkpoint(ctx context.Context, state func() ([]byte, error)) error {
+	if s.run != nil && !s.run.saveDue() {
+		return nil
+	}
+	b, err := state()
+	if err != nil {
+		return err
+	}
+	return s.Save(ctx, b)
 }
 
 // Output hands value, a secret that the target gives only once, to a sink of the

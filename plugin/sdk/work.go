@@ -15,6 +15,15 @@ import (
 // progressInterval is how long progress is held back after it was told.
 const progressInterval = 100 * time.Millisecond
 
+// saveInterval returns how long after a Save Step.Checkpoint saves again in a step
+// that works for that long already: a twentieth of it, so that what is done twice
+// after an interruption is little beside what is not, and the audit store gets some
+// hundreds of checkpoints from a step that takes hours.
+func saveInterval(worked time.Duration) time.Duration {
+	const least, most = 5 * time.Second, time.Minute
+	return min(max(worked/20, least), most)
+}
+
 // result is how a work ended.
 type result struct {
 	err error
@@ -141,11 +150,15 @@ type workRun struct {
 	panicked bool
 	// told is when progress was told last.
 	told time.Time
+	// entered is when the step under way began, and saved when it saved last.
+	entered, saved time.Time
 }
 
 // enter makes step the one under way.
 func (w *workRun) enter(step preparedStep) {
 	w.step, w.part, w.parts, w.halted, w.broken = step, -1, 0, nil, nil
+	w.entered = time.Now()
+	w.saved = w.entered
 }
 
 // checkpoint sends one about the step under way.
@@ -426,7 +439,14 @@ func (w *workRun) save(ctx context.Context, state []byte) error {
 	if err := w.checkpoint(ctx, pluginv1.CheckpointKind_CHECKPOINT_KIND_SAVED, -1, state, true); err != nil {
 		return w.stuck(err)
 	}
+	w.saved = time.Now()
 	return nil
+}
+
+// saveDue implements stepRun.
+func (w *workRun) saveDue() bool {
+	now := time.Now()
+	return !w.wire.GetTransactional() && now.Sub(w.saved) >= saveInterval(now.Sub(w.entered))
 }
 
 // output implements stepRun.

@@ -23,6 +23,7 @@ func executeRules() []Rule {
 		{"a work whose conversation is gone lets go of its target", func(b *Bench) bool { return slow(b) && b.c.Transactional }, goneLetsGo},
 		{"stop after the step lets the step end", func(b *Bench) bool { return plain(b) && len(b.c.Steps) > 1 }, stopAfterStep},
 		{"a refused checkpoint ends the work", plain, refusalEndsWork},
+		{"a step goes on from what it saved", func(b *Bench) bool { return plain(b) && b.c.Saving != nil }, goesOnFromSaved},
 		{"after a failure nothing more is begun", always, failureSkipsTheRest},
 		{"works are done one after another", func(b *Bench) bool { return b.c.Repeatable }, worksInOrder},
 		{"what has ended is committed", func(b *Bench) bool { return b.c.Repeatable && b.c.Transactional }, endedIsCommitted},
@@ -247,6 +248,57 @@ func refusalEndsWork(ctx context.Context, b *Bench) error {
 		return nil
 	}
 	return b.expect(ctx, handle, w, "after its beginning was refused", notInPlace)
+}
+
+// goesOnFromSaved breaks off when the step has saved something, and lets a later
+// execution finish it.
+func goesOnFromSaved(ctx context.Context, b *Bench) error {
+	handle, err := b.open(ctx)
+	if err != nil {
+		return err
+	}
+	k, err := b.talk(ctx)
+	if err != nil {
+		return err
+	}
+	defer k.cancel()
+	w := b.workOf(*b.c.Saving)
+	if err := k.start(0, handle, w, 0); err != nil {
+		return err
+	}
+	begun := &run{}
+	for len(begun.saved()) == 0 {
+		e, err := k.next(patience)
+		if err != nil {
+			return err
+		}
+		if e.GetDone() != nil {
+			return fmt.Errorf("the step ended and saved nothing: %s", failureText(e.GetDone().GetFailure()))
+		}
+		if c := e.GetCheckpoint(); c != nil {
+			begun.checkpoints = append(begun.checkpoints, c)
+			if err := k.answer(c.GetCheckpoint(), false); err != nil {
+				return err
+			}
+		}
+	}
+	k.cancel()
+	w.ExecutionId += "-again"
+	w.Steps[0].Captured, w.Steps[0].Saved = begun.captured()[0], begun.saved()[0]
+	if handle, err = b.open(ctx); err != nil {
+		return err
+	}
+	r, err := b.succeed(ctx, handle, w)
+	if err != nil {
+		return fmt.Errorf("with what an interrupted execution saved: %w", err)
+	}
+	if !b.probed() {
+		return nil
+	}
+	if state, ok := r.saved()[0]; ok {
+		w.Steps[0].Saved = state
+	}
+	return b.expect(ctx, handle, w, "after it went on", inPlace)
 }
 
 func failureSkipsTheRest(ctx context.Context, b *Bench) error {

@@ -251,6 +251,15 @@ func executeFaults() []fault {
 				return nil
 			}
 		}, []string{"a refused checkpoint ends the work"}},
+		{"does not know what it saved", entryCase, func(k *kit) {
+			apply := k.entry.Apply
+			k.entry.Apply = func(ctx context.Context, c conn, s *entryStep) error {
+				if s.Saved != nil {
+					return errors.New("what is this?")
+				}
+				return apply(ctx, c, s)
+			}
+		}, []string{"a step goes on from what it saved"}},
 		{"goes on after a failure", entryCase, func(k *kit) {
 			k.toHost = func(m *pluginv1.ExecuteResponse) bool {
 				if d := m.GetDone(); d != nil {

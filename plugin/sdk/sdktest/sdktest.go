@@ -58,6 +58,9 @@ type Case struct {
 	Repeatable bool
 	// Slow is a step that takes at least ten seconds unless it is interrupted.
 	Slow *Step
+	// Saving is a step that saves how far it is, a while before it ends; no rule
+	// looks at it in a transaction.
+	Saving *Step
 	// Failing is a step that cannot be applied, because of the target.
 	Failing *Step
 

@@ -25,6 +25,7 @@ func cases() []sdktest.Case {
 		},
 		Repeatable: true,
 		Slow:       &sdktest.Step{Apply: map[string]any{"key": "slow", "value": "x", "takes": "10s"}},
+		Saving:     &sdktest.Step{Apply: map[string]any{"key": "slow", "value": "x", "takes": "1s"}},
 		Secrets:    []string{password},
 		Refused: func(testing.TB) any {
 			return map[string]any{"name": "not a name", "password": password}

@@ -239,7 +239,7 @@ func Entry() sdk.TemplateSpec[*Conn, sdk.None, EntryPayload] {
 		Apply: func(ctx context.Context, conn *Conn, s *step) error {
 			sdk.Logger(ctx).Info("setting a key", "key", s.Payload.Key)
 			s.Progress(0, 1, "setting "+s.Payload.Key)
-			if err := sleep(ctx, s.Payload.Takes.Std()); err != nil {
+			if err := take(ctx, s); err != nil {
 				return err
 			}
 			conn.Set(s.Payload.Key, s.Payload.Value)
@@ -255,6 +255,28 @@ func Entry() sdk.TemplateSpec[*Conn, sdk.None, EntryPayload] {
 			return nil
 		},
 	}
+}
+
+// take lets a slow step take its time, which it saves the end of.
+func take(ctx context.Context, s *sdk.Step[sdk.None, EntryPayload]) error {
+	left := s.Payload.Takes.Std()
+	if left <= 0 {
+		return ctx.Err()
+	}
+	var end time.Time
+	if s.Saved == nil || s.RollingBack {
+		end = time.Now().Add(left)
+		state, err := end.MarshalText()
+		if err != nil {
+			return fmt.Errorf("encode the time: %w", err)
+		}
+		if err := s.Save(ctx, state); err != nil {
+			return err
+		}
+	} else if err := end.UnmarshalText(s.Saved); err != nil {
+		return fmt.Errorf("read what was saved: %w", err)
+	}
+	return sleep(ctx, time.Until(end))
 }
 
 // captured is the state before an entry was set.
