@@ -175,7 +175,7 @@ func failure(what string, err error) error {
 	var write mongo.WriteException
 	var bulk mongo.BulkWriteException
 	switch {
-	case errors.As(err, &command):
+	case errors.As(err, &command) && command.Code != 0: // which it is where the connection broke
 		e.Message, e.TargetCode = what+": "+command.Message, codeText(int(command.Code), command.Name)
 		e.Code = class(int(command.Code))
 	case errors.As(err, &bulk) && len(bulk.WriteErrors) > 0:

@@ -71,6 +71,10 @@ func promises() []sdktest.Case {
 		"type": "backfill", "collection": "users", "filter": fields{"s": fields{"$exists": false}},
 		"update": fields{"$set": fields{"s": 1}}, "batchSize": 1, "throttle": "100ms",
 	}}
+	saving := &sdktest.Step{Apply: fields{
+		"type": "backfill", "collection": "users", "filter": fields{"s": fields{"$exists": false}},
+		"update": fields{"$set": fields{"s": 1}}, "batchSize": 50, "throttle": "700ms",
+	}}
 	insert := fields{"type": "insert", "collection": "users", "documents": []any{fields{"_id": "new", "n": 1}}}
 	remove := fields{"type": "delete", "collection": "users", "filter": fields{"_id": "new"}}
 	index := fields{"type": "createIndex", "collection": "users", "keys": fields{"n": 1}}
@@ -87,7 +91,7 @@ func promises() []sdktest.Case {
 		},
 		{
 			Name: "an index", Driver: "mongodb", Target: target(mongotest.Database), Template: "mongodb",
-			Steps: step(index, nil), Slow: slowly, Failing: unique, Repeatable: true,
+			Steps: step(index, nil), Slow: slowly, Saving: saving, Failing: unique, Repeatable: true,
 		},
 		{
 			Name: "several steps", Driver: "mongodb", Target: target(mongotest.Database), Template: "mongodb",

@@ -220,15 +220,21 @@ func (d *MongoDB) HoldFile() (release func()) {
 // Checkpoint tells whether a checkpoint of a kind is recorded for a step.
 func (d *MongoDB) Checkpoint(change, kind string, step int) bool {
 	d.t.Helper()
+	return d.Checkpoints(change, kind, step) > 0
+}
+
+// Checkpoints counts the checkpoints of a kind that are recorded for a step.
+func (d *MongoDB) Checkpoints(change, kind string, step int) int {
+	d.t.Helper()
 	if d.file != nil {
-		var n int
-		err := d.file.Audit.QueryRowContext(context.Background(),
-			"SELECT count(*) FROM flamingockCheckpoint WHERE change_id = ? AND kind = ? AND step = ?", change, kind, step).Scan(&n)
-		return err == nil && n > 0
+		return d.file.Checkpoints(change, kind, step)
 	}
 	n, err := d.DB.Collection("flamingockAuditLogCheckpoints").CountDocuments(context.Background(),
 		bson.D{{Key: "changeId", Value: change}, {Key: "kind", Value: kind}, {Key: "step", Value: step}})
-	return err == nil && n > 0
+	if err != nil {
+		return 0 // they are not there yet
+	}
+	return int(n)
 }
 
 // Free tells whether nobody has a lock on the file of an audit store.

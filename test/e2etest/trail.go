@@ -107,6 +107,18 @@ func checkTrail(t testing.TB, trail []Entry) {
 	}
 }
 
+// Checkpoints counts the checkpoints of a kind that are recorded for a step, in a
+// file of SQLite.
+func (d *Database) Checkpoints(change, kind string, step int) int {
+	var n int
+	err := d.Audit.QueryRowContext(context.Background(),
+		"SELECT count(*) FROM flamingockCheckpoint WHERE change_id = ? AND kind = ? AND step = ?", change, kind, step).Scan(&n)
+	if err != nil {
+		return 0 // they are not there yet
+	}
+	return n
+}
+
 // Executions returns how many executions wrote entries of a change.
 func (d *Database) Executions(change string) int {
 	d.t.Helper()
