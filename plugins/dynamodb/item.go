@@ -432,7 +432,7 @@ type UpdateItems struct {
 // repeatable tells whether doing an update twice is as doing it once: it only sets
 // and removes, and sets no counters.
 func repeatable(update string) bool {
-	upper := " " + strings.ToUpper(update) + " "
+	upper := " " + strings.Join(strings.Fields(strings.ToUpper(update)), " ") + " "
 	return !strings.Contains(upper, " ADD ") && !strings.Contains(upper, " DELETE ") &&
 		!strings.ContainsAny(update, "+-") && !strings.Contains(strings.ToLower(update), "list_append")
 }
