@@ -87,7 +87,7 @@ func promises() []sdktest.Case {
 			Secrets: []string{secret}, Refused: refused,
 		},
 		{
-			Name: "a table", Driver: "dynamodb", Target: target, Template: "dynamodb", Repeatable: true, Slow: slow, Failing: failing,
+			Name: "a table", Driver: "dynamodb", Target: target, Template: "dynamodb", Repeatable: true, Slow: slow, Saving: slow, Failing: failing,
 			Steps: []sdktest.Step{
 				{Apply: fields{"type": "createTable", "table": "orders", "keySchema": fields{"partitionKey": "pk"}, "attributes": fields{"pk": "S"}}},
 				{Apply: fields{

@@ -16,6 +16,7 @@ import (
 
 	dynamodbplugin "github.com/flamingock/flamingock-go/plugins/dynamodb"
 	"github.com/flamingock/flamingock-go/plugins/dynamodb/dynamotest"
+	"github.com/flamingock/flamingock-go/test/e2etest"
 	"github.com/flamingock/flamingock-go/test/gate"
 	"github.com/flamingock/flamingock-go/test/optest"
 )
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) {
 	if err := os.Setenv("FLAMINGOCK_TEST_SECRET_KEY", dynamotest.SecretAccessKey); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	os.Exit(e2etest.Main(m))
 }
 
 // world is the tables of one test.
