@@ -95,6 +95,36 @@ func (c *Conn) indexes(ctx context.Context, collection Name) ([]bson.D, error) {
 	return out, nil
 }
 
+// building returns the names of the indexes of a collection that are not complete
+// yet. The server lists them like others, and may still find that one cannot be.
+func (c *Conn) building(ctx context.Context, collection Name) (map[string]bool, error) {
+	cursor, err := c.db.Collection(string(collection)).Aggregate(ctx, bson.A{
+		bson.D{{Key: "$collStats", Value: bson.D{{Key: "storageStats", Value: bson.D{}}}}},
+		bson.D{{Key: "$project", Value: bson.D{{Key: "storageStats.indexBuilds", Value: 1}}}},
+	})
+	var shards []struct {
+		StorageStats struct {
+			IndexBuilds []string `bson:"indexBuilds"`
+		} `bson:"storageStats"`
+	}
+	if err == nil {
+		err = cursor.All(ctx, &shards)
+	}
+	if hasCode(err, codeNamespaceNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, failure("see which indexes of "+string(collection)+" are being built", err)
+	}
+	out := map[string]bool{}
+	for _, s := range shards {
+		for _, name := range s.StorageStats.IndexBuilds {
+			out[name] = true
+		}
+	}
+	return out, nil
+}
+
 // indexOf returns the index that x names by name, index, keyPattern or keys; nil
 // where it is not there.
 func (c *Conn) indexOf(ctx context.Context, collection Name, x bson.D) (bson.D, error) {
@@ -270,6 +300,10 @@ func indexOperation[P any](kind, summary string, of func(P) (Name, []Index, any)
 		},
 		Probe: func(ctx context.Context, c *Conn, s step) (sdk.Evidence, error) {
 			collection, list, _ := of(s.Payload)
+			building, err := c.building(ctx, collection)
+			if err != nil {
+				return sdk.Evidence{}, err
+			}
 			n := 0
 			for _, x := range list {
 				there, err := c.indexOf(ctx, collection, bson.D{{Key: "name", Value: x.name()}})
@@ -279,8 +313,8 @@ func indexOperation[P any](kind, summary string, of func(P) (Name, []Index, any)
 				if there == nil {
 					continue
 				}
-				if _, building := lookup(there, "buildUUID"); building {
-					continue // making it again waits for it
+				if building[x.name()] {
+					return sdk.Evidence{Kind: sdk.Partly, Detail: "it is being built; making it again waits for that"}, nil
 				}
 				if ok, key := sameIndex(x.spec(), there); !ok {
 					return sdk.Evidence{Detail: fmt.Sprintf("index %s is there with another %s", x.name(), key)}, nil
@@ -291,7 +325,7 @@ func indexOperation[P any](kind, summary string, of func(P) (Name, []Index, any)
 			case len(list):
 				return sdk.Evidence{Kind: sdk.Applied, Detail: "it is there"}, nil
 			case 0:
-				return sdk.Evidence{Kind: sdk.NotApplied, Detail: "it is not there, or being built"}, nil
+				return sdk.Evidence{Kind: sdk.NotApplied, Detail: "it is not there"}, nil
 			}
 			return sdk.Evidence{Kind: sdk.Partly, Detail: fmt.Sprintf("%d of %d are there", n, len(list))}, nil
 		},

@@ -10,6 +10,7 @@
 package crashmongo
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -17,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/flamingock/flamingock-go/test/e2etest"
 )
@@ -448,4 +451,19 @@ func TestPoint5BeforeApplied(t *testing.T) {
 		w.recovered(w.again())
 		w.effects(f)
 	})
+}
+
+// ctx is that of commands that must be sent at the end of a test too.
+func (w *world) ctx() context.Context { return context.WithoutCancel(w.t.Context()) }
+
+// aggregate reads what one stage returns for a collection.
+func (w *world) aggregate(collection string, stage bson.D, into any) {
+	w.t.Helper()
+	cursor, err := w.DB.Collection(collection).Aggregate(w.ctx(), bson.A{stage})
+	if err == nil {
+		err = cursor.All(w.ctx(), into)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
 }
