@@ -269,7 +269,7 @@ func await(ctx context.Context, what string, timeout sdk.Duration, done func(ctx
 	if limit <= 0 {
 		limit = defaultWait
 	}
-	for begin, step := time.Now(), waitFirst; ; step = min(2*step, waitMost) {
+	for begin, step := time.Now(), waitFirst; ; step = min(step*3/2, waitMost) {
 		ok, err := done(ctx)
 		if err != nil || ok {
 			return err
@@ -289,5 +289,5 @@ func await(ctx context.Context, what string, timeout sdk.Duration, done func(ctx
 const (
 	defaultWait = 30 * time.Minute
 	waitFirst   = 50 * time.Millisecond
-	waitMost    = 10 * time.Second
+	waitMost    = 5 * time.Second
 )

@@ -28,13 +28,13 @@ type project struct {
 	p *e2etest.Project
 }
 
-// newProject makes one on the server at endpoint, with a table.
-func newProject(t *testing.T, endpoint, prefix string) *project {
+// newProject makes one on the server at endpoint, with the table that base makes.
+func newProject(t *testing.T, endpoint, prefix, base string) *project {
 	t.Helper()
 	d := e2etest.NewDynamoDB(t, endpoint, prefix)
 	w := &project{DynamoDB: d, t: t, p: e2etest.New(t, d.Config+"lock: {lease: "+lease+"}\n")}
 	w.p.Template = "dynamodb"
-	w.p.Change(1, "base", "steps:\n  - apply: "+users+"\n")
+	w.p.Change(1, "base", "steps:\n  - apply: "+base+"\n")
 	w.p.Must(0, "apply")
 	return w
 }
@@ -80,7 +80,7 @@ func backfill(t *testing.T, slowly, undoneSlowly bool) *project {
 		}
 		return "maxReadUnitsPerSecond: 1000"
 	}
-	w := newProject(t, dynamotest.Endpoint(t), dynamotest.Prefix(t))
+	w := newProject(t, dynamotest.Endpoint(t), dynamotest.Prefix(t), users)
 	for i := range count {
 		w.put(map[string]types.AttributeValue{"pk": &types.AttributeValueMemberS{Value: fmt.Sprint("item", i)}})
 	}
@@ -145,7 +145,9 @@ func (w *project) keyOf(n int) string {
 	if len(calls) <= n {
 		w.t.Fatalf("%d items were changed, and the %dth is asked for", len(calls), n)
 	}
-	var in struct{ Key struct{ PK struct{ S string } } }
+	var in struct {
+		Key struct{ PK struct{ S string } }
+	}
 	if err := json.Unmarshal([]byte(calls[n].Body), &in); err != nil {
 		w.t.Fatal(err)
 	}

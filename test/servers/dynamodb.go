@@ -16,7 +16,15 @@ import (
 // dynamoDB is Amazon's DynamoDB Local. It listens on every address of the
 // machine, since it has no option to do otherwise, and it believes everybody:
 // an access key only names the database that is used.
-func dynamoDB() (recipe, error) {
+func dynamoDB() (recipe, error) { return dynamoDBLocal(DynamoDB, "TEST_DYNAMODB_ENDPOINT") }
+
+// dynamoDBDelayed takes seconds to make and to change a table or an index, as the
+// service does, and says meanwhile that it is about it.
+func dynamoDBDelayed() (recipe, error) {
+	return dynamoDBLocal(DynamoDBDelayed, "TEST_DYNAMODB_DELAYED_ENDPOINT", "-delayTransientStatuses")
+}
+
+func dynamoDBLocal(kind Kind, variable string, options ...string) (recipe, error) {
 	jar, err := findDynamoDBLocal()
 	if err != nil {
 		return recipe{}, err
@@ -26,21 +34,21 @@ func dynamoDB() (recipe, error) {
 		return recipe{}, err
 	}
 	return recipe{
-		kind:       DynamoDB, // it may run as root
+		kind:       kind, // it may run as root
 		initialize: func(context.Context, string, *account) error { return nil },
 		command: func(dir string, port int) []string {
-			return []string{
+			return append([]string{
 				java,
 				"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", // half the time to start
 				"-XX:-UsePerfData", "-Djava.io.tmpdir=" + dir, // nothing outside its directory
 				"-Djava.library.path=" + filepath.Join(filepath.Dir(jar), "DynamoDBLocal_lib"),
 				"-jar", jar, "-inMemory", "-disableTelemetry", "-port", strconv.Itoa(port),
-			}
+			}, options...)
 		},
 		ping: func(ctx context.Context, _ string, port int) error { return listTables(ctx, dynamoDBAddress(port)) },
 		// One process with nothing outside its directory.
 		end: syscall.SIGKILL,
-		env: func(port int) []string { return []string{"TEST_DYNAMODB_ENDPOINT=" + dynamoDBAddress(port)} },
+		env: func(port int) []string { return []string{variable + "=" + dynamoDBAddress(port)} },
 	}, nil
 }
 

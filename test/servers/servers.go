@@ -38,11 +38,12 @@ const (
 	MongoDB           Kind = "mongodb" // a replica set of one member
 	MongoDBStandalone Kind = "mongodb-standalone"
 	DynamoDB          Kind = "dynamodb"
+	DynamoDBDelayed   Kind = "dynamodb-delayed" // takes seconds to change a table
 )
 
 // Kinds returns every kind.
 func Kinds() []Kind {
-	return []Kind{PostgreSQL, MariaDB, MongoDB, MongoDBStandalone, DynamoDB}
+	return []Kind{PostgreSQL, MariaDB, MongoDB, MongoDBStandalone, DynamoDB, DynamoDBDelayed}
 }
 
 // ParseKinds parses a list such as "postgres,mariadb".
@@ -73,6 +74,8 @@ func (k Kind) recipe() (recipe, error) {
 		return mongoDBStandalone()
 	case DynamoDB:
 		return dynamoDB()
+	case DynamoDBDelayed:
+		return dynamoDBDelayed()
 	}
 	return recipe{}, fmt.Errorf("unknown kind of server %q", k)
 }
@@ -120,7 +123,8 @@ func Start(ctx context.Context, kinds ...Kind) (*Group, error) {
 //     replica set of one member, and TEST_MONGODB_STANDALONE_URI, on a server
 //     that is in no replica set
 //   - TEST_DYNAMODB_ENDPOINT, an http:// URL; any credentials will do, but each
-//     pair of access key and region has tables of its own
+//     pair of access key and region has tables of its own; and
+//     TEST_DYNAMODB_DELAYED_ENDPOINT, of one that takes seconds to change a table
 //   - REQUIRE_SERVERS=1 where there is a server of every kind, so that a test
 //     that misses one fails and does not skip
 func (g *Group) Env() []string {

@@ -34,8 +34,8 @@ func TestParseKinds(t *testing.T) {
 	}{
 		{list: "postgres", want: []Kind{PostgreSQL}},
 		{list: "mariadb, postgres,mariadb", want: []Kind{MariaDB, PostgreSQL}},
-		{list: "", wantErr: `unknown server "": want some of [postgres mariadb mongodb mongodb-standalone dynamodb]`},
-		{list: "postgres,oracle", wantErr: `unknown server "oracle": want some of [postgres mariadb mongodb mongodb-standalone dynamodb]`},
+		{list: "", wantErr: `unknown server "": want some of [postgres mariadb mongodb mongodb-standalone dynamodb dynamodb-delayed]`},
+		{list: "postgres,oracle", wantErr: `unknown server "oracle": want some of [postgres mariadb mongodb mongodb-standalone dynamodb dynamodb-delayed]`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.list, func(t *testing.T) {

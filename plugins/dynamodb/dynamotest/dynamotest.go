@@ -32,7 +32,8 @@ const (
 )
 
 const (
-	endpointVariable = "TEST_DYNAMODB_ENDPOINT" // http://host:port
+	endpointVariable = "TEST_DYNAMODB_ENDPOINT"         // http://host:port
+	delayedVariable  = "TEST_DYNAMODB_DELAYED_ENDPOINT" // http://host:port
 	requireVariable  = "REQUIRE_SERVERS"        // 1: a server that is missing is a failure
 	limit            = 30 * time.Second         // for deleting a test's tables
 	prefix           = "flamingock_test_"       // of the prefixes of tables' names
@@ -41,17 +42,32 @@ const (
 // Endpoint returns the URL of the server of TEST_DYNAMODB_ENDPOINT, http://host:port.
 func Endpoint(t testing.TB) string {
 	t.Helper()
+	return server(t, endpointVariable)
+}
 
-	value := os.Getenv(endpointVariable)
+// Delayed returns the URL of the server of TEST_DYNAMODB_DELAYED_ENDPOINT, which takes
+// seconds to make and to change a table or an index, as the service does, and a
+// prefix for the names of the test's tables. They are left there: it would take
+// longer to delete them than the server lives.
+func Delayed(t testing.TB) (endpoint, own string) {
+	t.Helper()
+	return server(t, delayedVariable), prefix + strings.ToLower(rand.Text()) + "_"
+}
+
+// server returns the URL of the server that a variable names.
+func server(t testing.TB, variable string) string {
+	t.Helper()
+
+	value := os.Getenv(variable)
 	switch {
 	case value != "":
 	case os.Getenv(requireVariable) == "1":
-		t.Fatalf("%s is not set, and %s=1 asks for every server: run the tests with `make test/servers`", endpointVariable, requireVariable)
+		t.Fatalf("%s is not set, and %s=1 asks for every server: run the tests with `make test/servers`", variable, requireVariable)
 	default:
-		t.Skipf("%s is not set: this test needs a real server (`make test/servers` starts one)", endpointVariable)
+		t.Skipf("%s is not set: this test needs a real server (`make test/servers` starts one)", variable)
 	}
 	if u, err := url.Parse(value); err != nil || u.Scheme != "http" || u.Host == "" {
-		t.Fatalf("%s is not a URL of the form http://host:port", endpointVariable)
+		t.Fatalf("%s is not a URL of the form http://host:port", variable)
 	}
 	return value
 }
