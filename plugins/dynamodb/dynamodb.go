@@ -51,6 +51,7 @@ func template() sdk.Template {
 		createTable(), deleteTable(), updateTable(),
 		createGlobalSecondaryIndex(), deleteGlobalSecondaryIndex(), updateGlobalSecondaryIndex(),
 		updateTimeToLive(), updateStream(), updatePointInTimeRecovery(), tagResource(), untagResource(),
+		putResourcePolicy(), deleteResourcePolicy(), createBackup(), restoreTable(),
 		putItems(), seedFromFile(), updateItems(), deleteItems(), transactWrite(), backfill(), executeStatement(),
 		assertTable(), assertItem(),
 	)

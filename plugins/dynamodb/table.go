@@ -456,17 +456,31 @@ type DeleteTable struct {
 	Timeout      sdk.Duration `json:"timeout,omitempty" default:"30m"`
 }
 
+// deletedTable is the captured state of a deletion.
+type deletedTable struct {
+	Existed bool   `json:"existed"`
+	Beside  beside `json:"beside"`
+}
+
 func deleteTable() sdk.Operation[*Conn] {
 	type step = *sdk.Step[sdk.None, DeleteTable]
 	return sdk.NewOperation(sdk.OperationSpec[*Conn, DeleteTable]{
 		Type: "deleteTable", Removes: true, Summary: "deletes a table, after a backup where that is asked for", NotTransactional: schema,
 		Check: func(c *sdk.Check[sdk.None, DeleteTable]) {
 			for _, s := range c.Steps {
-				c.Irreversible("the items of " + s.Apply.Table + " are lost, but for a backup")
+				if !s.Apply.Backup {
+					c.Irreversible("the items of " + s.Apply.Table + " are lost")
+				}
 				if !s.Apply.AllowDestroy {
 					c.Report(sdk.Diagnostic{
 						Field: sdk.FieldApply, Step: s.Index, Path: "/allowDestroy", Code: "data-loss",
 						Summary: "deleting a table loses its items", Fix: "write allowDestroy: true to say that this is meant",
+					})
+				}
+				if s.Auto && !s.Apply.Backup {
+					c.Report(sdk.Diagnostic{
+						Field: sdk.FieldRollback, Step: s.Index, Code: "no-inverse",
+						Summary: "without a backup nothing brings the items back", Fix: "write backup: true, or the rollback",
 					})
 				}
 			}
@@ -489,8 +503,19 @@ func deleteTable() sdk.Operation[*Conn] {
 				return sdk.Evidence{Kind: sdk.Applied, Detail: "the table is not there"}, nil
 			case t.TableStatus == types.TableStatusDeleting:
 				return sdk.Evidence{Kind: sdk.Partly, Detail: "the table is being deleted"}, nil
+			case madeBefore(s.Saved) != "":
+				return sdk.Evidence{Kind: sdk.Partly, Detail: "the table is there, and a backup of it"}, nil
 			}
 			return sdk.Evidence{Kind: sdk.NotApplied, Detail: "the table is there"}, nil
+		},
+		Capture: func(ctx context.Context, c *Conn, s step) ([]byte, error) {
+			name := c.table(s.Payload.Table)
+			t, err := c.describe(ctx, name)
+			if err != nil || t == nil {
+				return both(deletedTable{}, err)
+			}
+			b, err := c.beside(ctx, name)
+			return both(deletedTable{true, b}, err)
 		},
 		Apply: func(ctx context.Context, c *Conn, s step) error {
 			name := c.table(s.Payload.Table)
@@ -499,30 +524,43 @@ func deleteTable() sdk.Operation[*Conn] {
 				return err
 			}
 			if s.Payload.Backup && t.TableStatus != types.TableStatusDeleting {
-				if err := c.backup(ctx, name, s.ChangeID, s.Payload.Timeout); err != nil {
+				// What an interrupted execution made is this table's: nothing was
+				// deleted then.
+				arn := madeBefore(s.Saved)
+				if arn == "" {
+					if arn, err = c.backup(ctx, name, "flamingock-"+backupName(s.ChangeID)); err != nil {
+						return err
+					}
+					sdk.Logger(ctx).Info("backup made", "table", *name, "backup", arn)
+					state, err := keep(backupMade{arn})
+					if err != nil {
+						return err
+					}
+					if err := s.Save(ctx, state); err != nil {
+						return err
+					}
+				}
+				if err := c.backedUp(ctx, arn, s.Payload.Timeout); err != nil {
 					return err
 				}
 			}
 			return c.remove(ctx, name, s.Payload.Timeout)
 		},
-	})
-}
-
-// backup makes an on-demand backup and waits until it is there.
-func (c *Conn) backup(ctx context.Context, name *string, change string, timeout sdk.Duration) error {
-	label := "flamingock-" + backupName(change)
-	r, err := c.client.CreateBackup(ctx, &dynamodb.CreateBackupInput{TableName: name, BackupName: &label})
-	if err != nil {
-		return cleanly(failure("make a backup of table "+*name, err))
-	}
-	arn := r.BackupDetails.BackupArn
-	sdk.Logger(ctx).Info("backup made", "table", *name, "backup", aws.ToString(arn))
-	return await(ctx, "wait for the backup of table "+*name, timeout, func(ctx context.Context) (bool, error) {
-		d, err := c.client.DescribeBackup(ctx, &dynamodb.DescribeBackupInput{BackupArn: arn})
-		if err != nil {
-			return false, failure("look at the backup of table "+*name, err)
-		}
-		return d.BackupDescription.BackupDetails.BackupStatus == types.BackupStatusAvailable, nil
+		Inverse: func(ctx context.Context, c *Conn, s step, state []byte) error {
+			before, err := kept[deletedTable](state)
+			if err != nil || !before.Existed {
+				return err
+			}
+			name, arn := c.table(s.Payload.Table), madeBefore(s.Saved)
+			if arn == "" {
+				t, err := c.describe(ctx, name)
+				if err == nil && t == nil {
+					err = sdk.Errorf(sdk.NotFound, "table %s is gone, and no backup of it is known", *name)
+				}
+				return err // it was not deleted
+			}
+			return c.bringBack(ctx, name, arn, before.Beside, s.Payload.Timeout)
+		},
 	})
 }
 

@@ -22,7 +22,8 @@ func building(t *testing.T, w *world, index string, docs ...any) (release func()
 	w.insert(append(docs, bson.D{{Key: "_id", Value: "first"}, {Key: "mark", Value: w.DB.Name()}})...)
 	failPoint := func(mode string) {
 		err := w.DB.Client().Database("admin").RunCommand(w.ctx(), bson.D{
-			{Key: "configureFailPoint", Value: scan}, {Key: "mode", Value: mode},
+			{Key: "configureFailPoint", Value: scan},
+			{Key: "mode", Value: mode},
 			{Key: "data", Value: bson.D{{Key: "fieldsToMatch", Value: bson.D{{Key: "mark", Value: w.DB.Name()}}}}},
 		}).Err()
 		if err != nil {
@@ -115,8 +116,8 @@ func TestIndexIsAwaited(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			// One after the other: a server has one such fail point.
-			t.Run("made", func(t *testing.T) { indexIsMade(t, newWorld(t, open(t))) })
-			t.Run("refused", func(t *testing.T) { indexIsRefused(t, newWorld(t, open(t))) })
+			indexIsMade(t, newWorld(t, open(t)))
+			indexIsRefused(t, newWorld(t, open(t)))
 		})
 	}
 }

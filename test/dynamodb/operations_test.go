@@ -33,6 +33,8 @@ type world struct {
 	t      *testing.T
 	client *dynamodb.Client
 	prefix string
+	// more adds what else is to be said of a table.
+	more func(d *types.TableDescription, say func(what string, v any))
 }
 
 // snapshot is all there is, but what belongs to flamingock.
@@ -90,6 +92,9 @@ func (w *world) snapshot() string {
 			}
 			for _, item := range items.Items {
 				say("  in "+short, item)
+			}
+			if w.more != nil {
+				w.more(d, func(what string, v any) { say("  "+what+" of "+short, v) })
 			}
 		}
 	}
@@ -158,12 +163,23 @@ func TestOperations(t *testing.T) {
 // newWorld is tables for operations.
 func newWorld(t *testing.T, endpoint, prefix string) *optest.World {
 	t.Helper()
-	w := &world{t: t, prefix: prefix, client: dynamodb.New(dynamodb.Options{
+	return newTables(t, endpoint, prefix).world(endpoint)
+}
+
+// newTables returns the tables that begin with a prefix on the server at endpoint.
+func newTables(t *testing.T, endpoint, prefix string) *world {
+	t.Helper()
+	return &world{t: t, prefix: prefix, client: dynamodb.New(dynamodb.Options{
 		BaseEndpoint: &endpoint, Region: dynamotest.Region,
 		Credentials: credentials.NewStaticCredentialsProvider(dynamotest.AccessKeyID, dynamotest.SecretAccessKey, ""),
 	})}
+}
+
+// world is for operations on w.
+func (w *world) world(endpoint string) *optest.World {
+	prefix := w.prefix
 	return &optest.World{
-		T: t, Plugin: dynamodbplugin.New(), Template: "dynamodb", Type: "dynamodb",
+		T: w.t, Plugin: dynamodbplugin.New(), Template: "dynamodb", Type: "dynamodb",
 		Values: map[string]any{
 			"endpoint": endpoint, "region": dynamotest.Region, "tablePrefix": prefix,
 			"accessKeyId": dynamotest.AccessKeyID, "secretAccessKey": "${env:FLAMINGOCK_TEST_SECRET_KEY}",
@@ -177,15 +193,22 @@ func newWorld(t *testing.T, endpoint, prefix string) *optest.World {
 	}
 }
 
+// onlyMoto returns the operations that DynamoDB Local has not.
+func onlyMoto() []string {
+	return []string{
+		"updatePointInTimeRecovery", "tagResource", "untagResource", "putResourcePolicy", "deleteResourcePolicy", "createBackup", "restoreTable",
+	}
+}
+
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	newWorld(t, dynamotest.Endpoint(t), dynamotest.Prefix(t)).
-		Examples("../../plugins/dynamodb/README.md", "updatePointInTimeRecovery", "tagResource", "untagResource")
+		Examples("../../plugins/dynamodb/README.md", onlyMoto()...)
 }
 
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	var g gate.Gate
 	newWorld(t, gate.HTTP(t, &g, dynamotest.Endpoint(t)), dynamotest.Prefix(t)).
-		Cancel(&g, "../../plugins/dynamodb/README.md", "updatePointInTimeRecovery", "tagResource", "untagResource")
+		Cancel(&g, "../../plugins/dynamodb/README.md", onlyMoto()...)
 }

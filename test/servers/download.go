@@ -41,6 +41,17 @@ func findMongod() (string, error) {
 	return filepath.Abs(path)
 }
 
+// findMoto returns the path of the folder that has the Python package moto and those
+// that it needs.
+func findMoto() (string, error) {
+	const variable = "TEST_MOTO"
+	path, err := downloaded(variable, "moto-5.2.5")
+	if path == "" && err == nil {
+		err = fmt.Errorf("moto is not installed: download it by `make servers`, or set %s to the path of the folder that it was installed into", variable)
+	}
+	return path, err
+}
+
 // findDynamoDBLocal returns the path of DynamoDBLocal.jar, which has its
 // libraries beside it.
 func findDynamoDBLocal() (string, error) {

@@ -9,11 +9,11 @@
 // of theirs. The servers refuse to run as root; started by root they run as
 // the users that the packages create.
 //
-// MongoDB and DynamoDB Local are no Debian packages: `make servers` downloads
+// MongoDB, DynamoDB Local and moto are no Debian packages: `make servers` downloads
 // them into the user's cache, where they are found. TEST_MONGOD may name
-// another mongod, which is looked for in PATH too, and TEST_DYNAMODB_LOCAL
-// another DynamoDBLocal.jar, which needs a Java (default-jre-headless). They
-// run as whoever starts them.
+// another mongod, which is looked for in PATH too, TEST_DYNAMODB_LOCAL
+// another DynamoDBLocal.jar, which needs a Java (default-jre-headless), and TEST_MOTO
+// another folder with the Python package moto. They run as whoever starts them.
 //
 // Tests get databases on these servers from packages plugins/sql/sqltest,
 // plugins/mongodb/mongotest and plugins/dynamodb/dynamotest.
@@ -39,11 +39,12 @@ const (
 	MongoDBStandalone Kind = "mongodb-standalone"
 	DynamoDB          Kind = "dynamodb"
 	DynamoDBDelayed   Kind = "dynamodb-delayed" // takes seconds to change a table
+	Moto              Kind = "moto"             // an imitation of more of DynamoDB
 )
 
 // Kinds returns every kind.
 func Kinds() []Kind {
-	return []Kind{PostgreSQL, MariaDB, MongoDB, MongoDBStandalone, DynamoDB, DynamoDBDelayed}
+	return []Kind{PostgreSQL, MariaDB, MongoDB, MongoDBStandalone, DynamoDB, DynamoDBDelayed, Moto}
 }
 
 // ParseKinds parses a list such as "postgres,mariadb".
@@ -76,6 +77,8 @@ func (k Kind) recipe() (recipe, error) {
 		return dynamoDB()
 	case DynamoDBDelayed:
 		return dynamoDBDelayed()
+	case Moto:
+		return moto()
 	}
 	return recipe{}, fmt.Errorf("unknown kind of server %q", k)
 }
@@ -125,6 +128,7 @@ func Start(ctx context.Context, kinds ...Kind) (*Group, error) {
 //   - TEST_DYNAMODB_ENDPOINT, an http:// URL; any credentials will do, but each
 //     pair of access key and region has tables of its own; and
 //     TEST_DYNAMODB_DELAYED_ENDPOINT, of one that takes seconds to change a table
+//   - TEST_MOTO_ENDPOINT, an http:// URL of an imitation, likewise
 //   - REQUIRE_SERVERS=1 where there is a server of every kind, so that a test
 //     that misses one fails and does not skip
 func (g *Group) Env() []string {

@@ -34,8 +34,8 @@ func TestParseKinds(t *testing.T) {
 	}{
 		{list: "postgres", want: []Kind{PostgreSQL}},
 		{list: "mariadb, postgres,mariadb", want: []Kind{MariaDB, PostgreSQL}},
-		{list: "", wantErr: `unknown server "": want some of [postgres mariadb mongodb mongodb-standalone dynamodb dynamodb-delayed]`},
-		{list: "postgres,oracle", wantErr: `unknown server "oracle": want some of [postgres mariadb mongodb mongodb-standalone dynamodb dynamodb-delayed]`},
+		{list: "", wantErr: `unknown server "": want some of [postgres mariadb mongodb mongodb-standalone dynamodb dynamodb-delayed moto]`},
+		{list: "postgres,oracle", wantErr: `unknown server "oracle": want some of [postgres mariadb mongodb mongodb-standalone dynamodb dynamodb-delayed moto]`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.list, func(t *testing.T) {
@@ -286,6 +286,7 @@ func TestFindDownloads(t *testing.T) {
 	t.Setenv("PATH", cache)
 	t.Setenv("TEST_MONGOD", "")
 	t.Setenv("TEST_DYNAMODB_LOCAL", "")
+	t.Setenv("TEST_MOTO", "")
 	check := func(find func() (string, error), want, wantErr string) {
 		t.Helper()
 		got, err := find()
@@ -298,6 +299,8 @@ func TestFindDownloads(t *testing.T) {
 		`exec: "mongod": executable file not found in $PATH`)
 	check(findDynamoDBLocal, "", "DynamoDB Local is not installed: download it by `make servers`, "+
 		"or set TEST_DYNAMODB_LOCAL to the path of its DynamoDBLocal.jar")
+	check(findMoto, "", "moto is not installed: download it by `make servers`, "+
+		"or set TEST_MOTO to the path of the folder that it was installed into")
 
 	check(findMongod, file("mongod"), "")
 	if dir, err := os.UserCacheDir(); err != nil || dir != cache {
@@ -422,8 +425,10 @@ func TestStart(t *testing.T) {
 			t.Errorf("asking the stopped MongoDB of %s: %v, want connection refused", variable, err)
 		}
 	}
-	if err := listTables(t.Context(), env["TEST_DYNAMODB_ENDPOINT"]); !errors.Is(err, syscall.ECONNREFUSED) {
-		t.Errorf("asking the stopped DynamoDB Local: %v, want %v", err, syscall.ECONNREFUSED)
+	for _, variable := range []string{"TEST_DYNAMODB_ENDPOINT", "TEST_DYNAMODB_DELAYED_ENDPOINT", "TEST_MOTO_ENDPOINT"} {
+		if err := listTables(t.Context(), env[variable]); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("asking the stopped server of %s: %v, want %v", variable, err, syscall.ECONNREFUSED)
+		}
 	}
 	for _, dir := range dirs {
 		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {

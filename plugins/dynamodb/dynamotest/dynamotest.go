@@ -34,9 +34,10 @@ const (
 const (
 	endpointVariable = "TEST_DYNAMODB_ENDPOINT"         // http://host:port
 	delayedVariable  = "TEST_DYNAMODB_DELAYED_ENDPOINT" // http://host:port
-	requireVariable  = "REQUIRE_SERVERS"        // 1: a server that is missing is a failure
-	limit            = 30 * time.Second         // for deleting a test's tables
-	prefix           = "flamingock_test_"       // of the prefixes of tables' names
+	motoVariable     = "TEST_MOTO_ENDPOINT"             // http://host:port
+	requireVariable  = "REQUIRE_SERVERS"                // 1: a server that is missing is a failure
+	limit            = 30 * time.Second                 // for deleting a test's tables
+	prefix           = "flamingock_test_"               // of the prefixes of tables' names
 )
 
 // Endpoint returns the URL of the server of TEST_DYNAMODB_ENDPOINT, http://host:port.
@@ -52,6 +53,14 @@ func Endpoint(t testing.TB) string {
 func Delayed(t testing.TB) (endpoint, own string) {
 	t.Helper()
 	return server(t, delayedVariable), prefix + strings.ToLower(rand.Text()) + "_"
+}
+
+// Moto returns the URL of the server of TEST_MOTO_ENDPOINT, which imitates what
+// DynamoDB Local has not, such as tags and backups, and a prefix for the names of the
+// test's tables, which are left there.
+func Moto(t testing.TB) (endpoint, own string) {
+	t.Helper()
+	return server(t, motoVariable), prefix + strings.ToLower(rand.Text()) + "_"
 }
 
 // server returns the URL of the server that a variable names.
