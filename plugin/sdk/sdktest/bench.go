@@ -64,6 +64,8 @@ type metadata struct {
 	Protocols []string           `json:"protocols"`
 	Drivers   []driverMetadata   `json:"drivers"`
 	Templates []templateMetadata `json:"templates"`
+	// Environment are the variables that its process wants.
+	Environment []string `json:"environment"`
 }
 
 type driverMetadata struct {
