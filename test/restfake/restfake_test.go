@@ -28,6 +28,7 @@ func TestWrongExchangesAreFound(t *testing.T) {
 		{"a wrong answer", "auth0/auth0-management-api.openapi.json", "/api/v2", "POST", "/api/v2/roles", "application/json", `{"name":"a"}`, 200, `{"id":1}`, "not as described"},
 		{"no such path", "auth0/auth0-management-api.openapi.json", "/api/v2", "GET", "/api/v2/rolls", "", "", 200, `{}`, "no such operation"},
 		{"a form", "twilio/twilio_messaging_v1.json", "/", "POST", "/v1/Services", "application/x-www-form-urlencoded", "FriendlyName=a", 201, `{"sid":"MG00000000000000000000000000000001"}`, ""},
+		{"a form with a parameter that is not there", "twilio/twilio_messaging_v1.json", "/", "POST", "/v1/Services", "application/x-www-form-urlencoded", "FriendlyName=a&Colour=red", 201, `{}`, "there is no parameter Colour"},
 		{"a form without what is required", "twilio/twilio_messaging_v1.json", "/", "POST", "/v1/Services", "application/x-www-form-urlencoded", "Usecase=a", 201, `{}`, "does not allow the request"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

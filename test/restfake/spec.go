@@ -74,6 +74,7 @@ func load(path, base string) (*Spec, error) {
 	}
 	for _, item := range doc.Paths.Map() {
 		for _, op := range item.Operations() {
+			describeForm(op)
 			for _, answer := range op.Responses.Map() {
 				for _, media := range answer.Value.Content {
 					loosen(media.Schema, map[*openapi3.Schema]bool{})
@@ -88,6 +89,31 @@ func load(path, base string) (*Spec, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &Spec{Doc: doc, router: router}, nil
+}
+
+// describeForm says of the parameters of a form that have no type what they are:
+// texts, which hold JSON.
+func describeForm(op *openapi3.Operation) {
+	if op.RequestBody == nil {
+		return
+	}
+	media := op.RequestBody.Value.Content["application/x-www-form-urlencoded"]
+	if media == nil {
+		return
+	}
+	text := func(ref *openapi3.SchemaRef) *openapi3.SchemaRef {
+		if s := ref.Value; s.Type == nil && len(s.AnyOf)+len(s.AllOf)+len(s.Enum) == 0 {
+			return openapi3.NewStringSchema().NewRef()
+		}
+		return ref
+	}
+	for name, ref := range media.Schema.Value.Properties {
+		if ref.Value.Type.Is("array") {
+			ref.Value.Items = text(ref.Value.Items)
+			continue
+		}
+		media.Schema.Value.Properties[name] = text(ref)
+	}
 }
 
 // loosen lets a value match more than one of several schemas, which descriptions
@@ -134,7 +160,30 @@ func (s *Spec) request(r *http.Request, body []byte) (*exchange, error) {
 			IncludeResponseStatus: true,
 		},
 	}
+	if err := unknownParameter(route.Operation, r, body); err != nil {
+		return nil, err
+	}
 	return &exchange{s, in}, openapi3filter.ValidateRequest(clone.Context(), in)
+}
+
+// unknownParameter reports a parameter of a form that the operation does not have,
+// which descriptions of forms do not forbid.
+func unknownParameter(op *openapi3.Operation, r *http.Request, body []byte) error {
+	const form = "application/x-www-form-urlencoded"
+	if op.RequestBody == nil || r.Header.Get("Content-Type") != form || op.RequestBody.Value.Content[form] == nil {
+		return nil
+	}
+	values, err := url.ParseQuery(string(body))
+	if err != nil {
+		return err
+	}
+	known := op.RequestBody.Value.Content[form].Schema.Value.Properties
+	for name := range values {
+		if known[name] == nil {
+			return fmt.Errorf("there is no parameter %s", name)
+		}
+	}
+	return nil
 }
 
 // response says what is wrong with an answer. Answers that are errors need not be

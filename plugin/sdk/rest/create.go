@@ -158,7 +158,7 @@ func (f *Finder) wrong(ctx context.Context, r *Resource, p Payload, got sdk.Obje
 		return "", err
 	}
 	wanted, _ := set.(sdk.Object)
-	return differs(got, Without(wanted, r.Secret...), ""), nil
+	return differs(got, Without(wanted, r.hidden()...), ""), nil
 }
 
 func (r *Resource) previewCreate(ctx context.Context, f *Finder, s *step) (sdk.Preview, error) {

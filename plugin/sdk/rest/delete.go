@@ -17,6 +17,9 @@ func asMissing(err error) *sdk.Error {
 	return nil
 }
 
+// IsMissing tells whether err says that what was named is not there.
+func IsMissing(err error) bool { return asMissing(err) != nil }
+
 // gone is the captured state of a delete: the objects that were there.
 type gone struct {
 	Object *sdk.Object `json:"object"`
@@ -76,7 +79,7 @@ func remove[T Conn](r *Resource) sdk.Operation[T] {
 				return encode(gone{})
 			}
 			o := Without(one.object, append(r.ReadOnly, r.id())...)
-			o = Without(o, r.Secret...)
+			o = Without(o, r.hidden()...)
 			o = Without(o, r.Once...)
 			return encode(gone{&o})
 		},

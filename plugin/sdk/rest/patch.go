@@ -119,7 +119,7 @@ func asList(v any) []any {
 // there is none. Secrets are not told, so they are left out.
 func (e edits) missing(r *Resource, o sdk.Object) string {
 	for _, x := range e.set {
-		if slices.Contains(r.Secret, x.path) {
+		if within(r.hidden(), x.path) {
 			continue
 		}
 		got, ok := Get(o, x.path)
@@ -164,7 +164,7 @@ type change struct {
 func (e edits) changes(r *Resource, o sdk.Object) []change {
 	var out []change
 	for _, x := range e.set {
-		if slices.Contains(r.Secret, x.path) {
+		if within(r.hidden(), x.path) {
 			continue
 		}
 		got, had := Get(o, x.path)
@@ -223,8 +223,8 @@ func missingPart(o sdk.Object, path string) string {
 func (e edits) lines(r *Resource, o sdk.Object) []string {
 	var out []string
 	for _, x := range e.set {
-		if slices.Contains(r.Secret, x.path) {
-			out = append(out, fmt.Sprintf("  %s: a secret", x.path))
+		if within(r.hidden(), x.path) {
+			out = append(out, fmt.Sprintf("  %s: what it is now is not told", x.path))
 		}
 	}
 	for _, c := range e.changes(r, o) {
@@ -246,7 +246,7 @@ func (f *Finder) patch(ctx context.Context, r *Resource, p Payload, one *found) 
 	if err != nil {
 		return err
 	}
-	secrets := slices.ContainsFunc(e.set, func(x edit) bool { return slices.Contains(r.Secret, x.path) })
+	secrets := slices.ContainsFunc(e.set, func(x edit) bool { return within(r.hidden(), x.path) })
 	if !secrets && e.missing(r, one.object) == "" {
 		return nil
 	}
@@ -427,8 +427,8 @@ func patch[T Conn](r *Resource) sdk.Operation[T] {
 			switch at := e.missing(r, one.object); {
 			case at != "":
 				return sdk.Evidence{Kind: sdk.NotApplied, Detail: at + " is not as it is wanted"}, nil
-			case slices.ContainsFunc(e.paths(), func(path string) bool { return slices.Contains(r.Secret, path) }):
-				return sdk.Evidence{Kind: sdk.Partly, Detail: "a secret is not told, so it is sent again"}, nil
+			case slices.ContainsFunc(e.paths(), func(path string) bool { return within(r.hidden(), path) }):
+				return sdk.Evidence{Kind: sdk.Partly, Detail: "some of it is not told, so it is sent again"}, nil
 			}
 			return sdk.Evidence{Kind: sdk.Applied, Detail: "it is as it is wanted"}, nil
 		},
@@ -483,7 +483,7 @@ func (r *Resource) checkSet(c *sdk.Check[sdk.None, Payload], s *sdk.CheckStep[Pa
 			report(at, "read-only", fmt.Sprintf("the service does not take %s: it is the service's own", path), "remove it")
 		case !making && within(r.CreateOnly, path):
 			report(at, "create-only", fmt.Sprintf("%s cannot be changed: the service takes it only when %s is made", path, r.Summary), "make another one")
-		case !making && s.Auto && slices.Contains(r.Secret, path):
+		case !making && s.Auto && within(r.hidden(), path):
 			c.Irreversible(path + " is not told by the service, so its old value cannot be put back")
 		}
 		for _, f := range r.Identity {

@@ -93,6 +93,11 @@ type Resource struct {
 	// Once are paths in the answer to a create that the service tells only then.
 	// They are secrets; `output:` sends them to a sink.
 	Once []string
+	// OnceRequired: a create must say where they go, since nobody else gets them.
+	OnceRequired bool
+	// Untold are paths that are no secrets, and that the service does not tell
+	// either.
+	Untold []string
 	// Dropped returns the paths that a change of the object would lose, because the
 	// service replaces what holds them and does not tell them. got is the object as
 	// the service tells it, body what would be sent. Optional.
@@ -104,6 +109,9 @@ type Resource struct {
 	// Schemas are JSON Schemas of fields of `set`, by name. Optional.
 	Schemas map[string]json.RawMessage
 }
+
+// hidden are the paths that the service does not tell.
+func (r *Resource) hidden() []string { return slices.Concat(r.Secret, r.Untold) }
 
 // Field is a key of a payload that names an object.
 type Field struct {
@@ -265,9 +273,14 @@ func (r *Resource) schema(verb string) json.RawMessage {
 			for _, path := range r.Once {
 				outputs[path] = text
 			}
-			properties[keyOutput] = map[string]any{
+			output := map[string]any{
 				"type": "object", "properties": outputs, "additionalProperties": false,
 				"description": "the sinks that take what the service tells only once, such as local/api-key",
+			}
+			properties[keyOutput] = output
+			if r.OnceRequired {
+				output["required"] = r.Once
+				required = append(required, keyOutput)
 			}
 		}
 	case Patch:

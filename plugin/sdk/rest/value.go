@@ -122,6 +122,15 @@ func sameNumber(a, b json.Number) bool {
 	return okX && okY && x.Cmp(y) == 0
 }
 
+// Is tells whether the value at path in o is v.
+func Is(o sdk.Object, path string, v any) bool {
+	got, ok := Get(o, path)
+	return ok && same(got, v)
+}
+
+// Covers tells whether got has at least what wanted has, as an assertion does.
+func Covers(got, wanted any) bool { return covers(got, wanted) }
+
 // covers tells whether got is what is wanted, as far as that says anything: fields
 // that wanted does not name may be there, and lists of plain values may be in
 // another order.
