@@ -287,6 +287,14 @@ func TestDomainIsWaitedFor(t *testing.T) {
 	}
 }
 
+// TestExamples runs what the plugin's README shows.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	_, w := world(t)
+	w.Alike = optest.Resource
+	w.Examples("../../plugins/auth0/README.md", "rotateClientSecret", "verifyCustomDomain", "createEventStream")
+}
+
 // TestSecretsStayAway looks for secrets in everything that is left behind.
 func TestSecretsStayAway(t *testing.T) {
 	t.Parallel()

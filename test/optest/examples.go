@@ -81,7 +81,7 @@ func readExamples(t testing.TB, path string, operations []string) (list []exampl
 
 // Examples runs every YAML block of the plugin's README as a change, in order;
 // takes back those that can be; and does them again. Every operation of the
-// template must be in one. Those with an operation that is unavailable on the
+// template must be in one, or one that is alike (see World.Alike). Those with an operation that is unavailable on the
 // servers that tests have are only validated.
 func (w *World) Examples(readme string, unavailable ...string) {
 	w.T.Helper()
@@ -90,7 +90,9 @@ func (w *World) Examples(readme string, unavailable ...string) {
 	w.target = target
 	missing := slices.Clone(all)
 	for i, e := range list {
-		missing = slices.DeleteFunc(missing, func(name string) bool { return slices.Contains(e.operations, name) })
+		missing = slices.DeleteFunc(missing, func(name string) bool {
+			return slices.ContainsFunc(e.operations, func(shown string) bool { return w.alike(shown) == w.alike(name) })
+		})
 		name := w.write(i+1, e.id, e.text)
 		problems, err := w.engine().Validate(w.T.Context())
 		if err != nil || problems.HasErrors() {
@@ -107,6 +109,14 @@ func (w *World) Examples(readme string, unavailable ...string) {
 	if len(missing) > 0 {
 		w.T.Errorf("%s has no example of %v", readme, missing)
 	}
+}
+
+// alike returns what an operation has in common with those that are like it.
+func (w *World) alike(operation string) string {
+	if w.Alike == nil {
+		return operation
+	}
+	return w.Alike(operation)
 }
 
 // example runs one example, and tells whether that went well.

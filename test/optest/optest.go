@@ -47,6 +47,10 @@ type World struct {
 	// Crashes and Faults.
 	Intercept func(f func(n int, acted bool) bool)
 
+	// Alike returns the same for operations of which a document needs to show one
+	// only. Optional.
+	Alike func(operation string) string
+
 	root    string
 	changes fstest.MapFS
 	said    log

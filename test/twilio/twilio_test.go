@@ -277,6 +277,14 @@ func TestManyPages(t *testing.T) {
 	}
 }
 
+// TestExamples runs what the plugin's README shows.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	_, w := world(t)
+	w.Alike = optest.Resource
+	w.Examples("../../plugins/twilio/README.md", "submitForApproval", "releasePhoneNumber")
+}
+
 // TestSecretsStayAway looks for secrets in everything that is left behind.
 func TestSecretsStayAway(t *testing.T) {
 	t.Parallel()

@@ -172,6 +172,9 @@ func (a *Account) object(w http.ResponseWriter, r *http.Request, collection, id 
 		reply(w, http.StatusOK, shown(o))
 	case http.MethodDelete:
 		a.objects.Remove(collection, id)
+		if strings.HasSuffix(collection, "/IncomingPhoneNumbers") {
+			a.Free = append([]string{fmt.Sprint(o["phone_number"])}, a.Free...)
+		}
 		reply(w, http.StatusNoContent, nil)
 	default:
 		for name, v := range in {
