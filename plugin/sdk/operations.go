@@ -68,6 +68,9 @@ type Operation[T any] struct {
 	names            []string
 	summary          string
 	notTransactional string
+	// fields are the keys of its payload where OperationSpec.Schema gives them; nil
+	// means that the payload's type knows them.
+	fields []string
 }
 
 // NewOperation returns the operation that spec describes.
@@ -80,10 +83,29 @@ func NewOperation[T, P any](spec OperationSpec[T, P]) Operation[T] {
 	if spec.Schema != nil {
 		t.meta.apply = spec.Schema
 	}
+	fields, err := fieldsOf(spec.Schema)
+	if err != nil {
+		t.meta.problems = append(t.meta.problems, err)
+	}
 	return Operation[T]{
+		fields:   fields,
 		template: t, names: append([]string{spec.Type}, spec.Aliases...), summary: spec.Summary,
 		notTransactional: spec.NotTransactional,
 	}
+}
+
+// fieldsOf returns the keys of the properties of a schema; nil for none.
+func fieldsOf(schema json.RawMessage) ([]string, error) {
+	if schema == nil {
+		return nil, nil
+	}
+	var doc struct {
+		Properties map[string]json.RawMessage `json:"properties"`
+	}
+	if err := json.Unmarshal(schema, &doc); err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	return slices.Sorted(maps.Keys(doc.Properties)), nil
 }
 
 // probeMissing is the Probe of spec to which something that is missing is an answer.
@@ -130,7 +152,7 @@ func NewOperationsTemplate[T any](spec OperationsSpec, list ...Operation[T]) Tem
 			if _, twice := t.byName[name]; twice {
 				m.problems = append(m.problems, fmt.Errorf("there are two operations %q", name))
 			}
-			t.byName[name] = operation{o.template, o.notTransactional}
+			t.byName[name] = operation{o.template, o.notTransactional, o.fields}
 		}
 		branch, err := branchOf(info.apply, o.names, o.summary, spec.Parameters)
 		if err != nil {
@@ -159,6 +181,7 @@ func NewOperationsTemplate[T any](spec OperationsSpec, list ...Operation[T]) Tem
 type operation struct {
 	template
 	notTransactional string
+	fields           []string
 }
 
 // branchOf returns the schema of a payload that is the operation called names,
@@ -252,6 +275,11 @@ func (t *operationsTemplate) open(p *pluginv1.Payload, field string, step int) (
 			}
 		default:
 			keys.Set(key, value)
+		}
+	}
+	for key := range keys.All() {
+		if op.fields != nil && !slices.Contains(op.fields, key) {
+			return operationPayload{}, wrong("/"+key, "unknown-field", "use one of "+strings.Join(op.fields, ", "), "unknown field %q", key)
 		}
 	}
 	own, err := json.Marshal(keys)

@@ -45,8 +45,9 @@ type Tenant struct {
 	versions int
 	history  []Object
 
-	mu    sync.Mutex
-	token string
+	mu sync.Mutex
+	// valid are the tokens that are.
+	valid map[string]bool
 }
 
 const base = "/api/v2/"
@@ -74,7 +75,7 @@ func New(t testing.TB) *Tenant {
 			"risk-assessments/settings":                {"enabled": false},
 			"supplemental-signals":                     {"akamai_enabled": false},
 		},
-		sets: map[string][]Object{}, secrets: map[string]string{}, PageSize: 100, Scopes: "",
+		sets: map[string][]Object{}, secrets: map[string]string{}, valid: map[string]bool{}, PageSize: 100, Scopes: "",
 	}
 	a.objects.ID = idField
 	a.objects.Shown = func(path string, o Object) Object {
@@ -194,11 +195,11 @@ func (a *Tenant) Secret(client string) string {
 	return out
 }
 
-// ExpireToken makes the token that is in use invalid.
+// ExpireToken makes the tokens that are in use invalid.
 func (a *Tenant) ExpireToken() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.token = ""
+	clear(a.valid)
 }
 
 // apiError is how the API says what is wrong.
@@ -223,7 +224,7 @@ func (a *Tenant) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.mu.Lock()
-	valid := a.token != "" && r.Header.Get("Authorization") == "Bearer "+a.token || r.Header.Get("Authorization") == "Bearer static"
+	valid := a.valid[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]
 	a.mu.Unlock()
 	if !valid {
 		apiError(w, http.StatusUnauthorized, "", "Expired token received for JSON Web Token validation")
@@ -269,8 +270,9 @@ func (a *Tenant) giveToken(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.Tokens++
-	a.token = "e30." + base64.RawURLEncoding.EncodeToString(claims) + "." + random(20)
-	reply(w, http.StatusOK, Object{"access_token": a.token, "token_type": "Bearer", "expires_in": 86400, "scope": a.Scopes})
+	token := "e30." + base64.RawURLEncoding.EncodeToString(claims) + "." + random(20)
+	a.valid[token] = true
+	reply(w, http.StatusOK, Object{"access_token": token, "token_type": "Bearer", "expires_in": 86400, "scope": a.Scopes})
 }
 
 // page answers with a page of a list.

@@ -76,6 +76,20 @@ func Crashes(t *testing.T, fresh func(t testing.TB) *World, o Operation) {
 	}
 }
 
+// Thorough tells that there is no race detector, so that a test may try everything.
+func Thorough() bool { return few == 1 }
+
+// Sample returns all operations, or, with the race detector, some of them.
+func Sample(all []Operation) []Operation {
+	var out []Operation
+	for i, o := range all {
+		if i%few == 0 {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
 // killed kills at one request. It returns false where that was not reached.
 func (w *World) killed(o Operation, n int, acted bool, before, after string) bool {
 	w.T.Helper()

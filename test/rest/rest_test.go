@@ -70,7 +70,7 @@ func TestOperations(t *testing.T) {
 
 func TestCrashes(t *testing.T) {
 	t.Parallel()
-	for _, o := range operations() {
+	for _, o := range optest.Sample(operations()) {
 		t.Run(o.Name, func(t *testing.T) {
 			t.Parallel()
 			optest.Crashes(t, func(t testing.TB) *optest.World {
@@ -92,7 +92,7 @@ func TestFaults(t *testing.T) {
 		"dropped":              func(*http.Request) (int, bool) { return -1, false },
 		"answer lost":          func(*http.Request) (int, bool) { return 0, true },
 	}
-	for _, o := range operations() {
+	for _, o := range optest.Sample(operations()) {
 		for name, fault := range faults {
 			t.Run(o.Name+", "+name, func(t *testing.T) {
 				t.Parallel()

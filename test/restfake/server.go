@@ -100,9 +100,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, wrong func(format
 		}
 	}
 	if fault.Slow > 0 {
+		s.mu.Unlock()
 		select {
 		case <-time.After(fault.Slow):
 		case <-r.Context().Done():
+		}
+		s.mu.Lock()
+		if r.Context().Err() != nil {
 			return
 		}
 	}
@@ -185,6 +189,20 @@ func (s *Server) Intercept(f func(n int, acted bool) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked, s.changes = f, 0
+}
+
+// Slow is longer than any test waits.
+const Slow = time.Minute
+
+// SlowOn lets changes whose path begins with prefix take d, unless the client gives
+// up.
+func (s *Server) SlowOn(prefix string, d time.Duration) {
+	s.Fail(func(_ int, r *http.Request) *Fault {
+		if r.Method != http.MethodGet && strings.HasPrefix(r.URL.Path, prefix) {
+			return &Fault{Slow: d}
+		}
+		return nil
+	})
 }
 
 // Storm lets every second request meet trouble, of each kind in turn, beginning with

@@ -77,6 +77,7 @@ type driverMetadata struct {
 	Store         bool            `json:"store"`
 	StoreSchema   json.RawMessage `json:"storeSchema"`
 	Transactional bool            `json:"transactional"`
+	Ready         bool            `json:"ready"`
 }
 
 type templateMetadata struct {

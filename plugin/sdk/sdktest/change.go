@@ -162,6 +162,7 @@ const (
 	captured = pluginv1.CheckpointKind_CHECKPOINT_KIND_CAPTURED
 	applied  = pluginv1.CheckpointKind_CHECKPOINT_KIND_APPLIED
 	undone   = pluginv1.CheckpointKind_CHECKPOINT_KIND_UNDONE
+	saved    = pluginv1.CheckpointKind_CHECKPOINT_KIND_SAVED
 )
 
 // checkpointsInOrder: for each step, first what was captured, then that it (or
@@ -187,6 +188,10 @@ func checkpointsInOrder(ctx context.Context, b *Bench) error {
 		case captured:
 			if begun {
 				return fmt.Errorf("the state before step %d was captured after the step had begun", c.GetStep())
+			}
+		case saved:
+			if !begun {
+				return fmt.Errorf("step %d saved something before it had begun", c.GetStep())
 			}
 		case started:
 			begun = true

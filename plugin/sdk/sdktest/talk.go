@@ -57,7 +57,7 @@ func (r *run) captured() map[int32][]byte {
 func (r *run) saved() map[int32][]byte {
 	out := map[int32][]byte{}
 	for _, c := range r.checkpoints {
-		if c.GetKind() == pluginv1.CheckpointKind_CHECKPOINT_KIND_SAVED {
+		if c.GetKind() == saved {
 			out[c.GetStep()] = c.GetData()
 		}
 	}
