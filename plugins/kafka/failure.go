@@ -141,6 +141,9 @@ func conflict(hint, format string, args ...any) error {
 	return e
 }
 
+// errWait says that what was sent is not seen yet.
+var errWait = errors.New("it takes longer")
+
 const (
 	defaultWait = 2 * time.Minute
 	waitFirst   = 25 * time.Millisecond
@@ -200,9 +203,12 @@ func settle(ctx context.Context, what string, timeout sdk.Duration, done func(ct
 				Code: sdk.Transient, Part: -1, Message: fmt.Sprintf("%s: it is not done after %s", what, limit),
 				Hint: "the cluster may still go on; run apply again later, or raise timeout",
 			}
+			if sent {
+				e.Err = errWait
+			}
 			if last != nil {
 				e.Message += ": " + last.Error()
-				e.Err = last
+				e.Err = errors.Join(e.Err, last)
 			}
 			return e
 		}
@@ -210,4 +216,16 @@ func settle(ctx context.Context, what string, timeout sdk.Duration, done func(ct
 			return failure(what, err)
 		}
 	}
+}
+
+// goesOn returns err, where it says that a wait was too short for what the cluster does
+// by itself, as one that a later run goes on from.
+func goesOn(err error, what string) error {
+	var e *sdk.Error
+	if !errors.As(err, &e) || !errors.Is(err, errWait) {
+		return err
+	}
+	out := sdk.Errorf(sdk.InProgress, "%s", what)
+	out.Hint = "the cluster goes on by itself; run apply again later"
+	return out
 }

@@ -41,7 +41,13 @@ func template() sdk.Template {
 			Name: "kafka", Summary: "changes topics, access, offsets, schemas and connectors",
 			Drivers: []string{"kafka"}, Parameters: true, NeverTransactional: true,
 		},
-		createTopic(), deleteTopic(), alterTopicConfig(),
+		createTopic(), deleteTopic(), alterTopicConfig(), addPartitions(), alterReplicas(), electLeaders(),
+		createACLs(), deleteACLs(), grantAccess(), revokeAccess(),
+		setQuota(), removeQuota(), upsertScramUser(), deleteScramUser(),
 		alterBrokerConfig(), alterGroupConfig(), alterClientMetrics(),
+		resetOffsets(), deleteOffsets(), deleteGroup(), produceRecords(),
+		registerSchema(), deleteSchemaVersion(), setSubjectConfig(), setSubjectMode(),
+		upsertConnector(), deleteConnector(), pauseConnector(), resumeConnector(),
+		assertTopic(), assertCluster(),
 	)
 }

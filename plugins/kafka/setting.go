@@ -307,7 +307,9 @@ func restore(e entity, list []alteration, before, now settings) ([]alteration, e
 			if added = less(added, less(added, elements(is.Value))); len(added) == 0 {
 				continue
 			}
-			back = alteration{a.key, kafkago.ConfigOperationSubtract, strings.Join(added, ","), false}
+			if len(less(elements(is.Value), added)) > 0 { // an empty list is none
+				back = alteration{a.key, kafkago.ConfigOperationSubtract, strings.Join(added, ","), false}
+			}
 		case kafkago.ConfigOperationSubtract:
 			removed := less(elements(a.value), less(elements(a.value), elements(was.Value)))
 			if slices.Equal(elements(is.Value), less(elements(was.Value), removed)) {

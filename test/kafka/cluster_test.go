@@ -15,6 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
 	"github.com/twmb/franz-go/pkg/sr"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
@@ -24,11 +26,8 @@ import (
 	"github.com/flamingock/flamingock-go/test/optest"
 )
 
-const (
-	admin = "admin"
-	// password is that of admin and of users that changes make.
-	password = "pencil-case-4711"
-)
+// password is that of kfake's admin and of users that changes make.
+const password = "pencil-case-4711"
 
 func TestMain(m *testing.M) {
 	sdktest.Main(kafkaplugin.New())
@@ -40,16 +39,29 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// account is a user who may do everything.
+type account struct {
+	name, password string
+	// reference is what a project writes for the password.
+	reference string
+}
+
+// mechanism is that of the tests' own client.
+func (a account) mechanism() sasl.Mechanism {
+	return scram.Auth{User: a.name, Pass: a.password}.AsSha512Mechanism()
+}
+
 // cluster is a Kafka with what is beside it, as a test looks at it.
 type cluster struct {
-	t testing.TB
+	t    testing.TB
+	user account
 	// values are the target system.
 	values map[string]any
 	client *kgo.Client
 	admin  *kadm.Client
 	// registry and connect are nil and "" where there is none.
-	registry *sr.Client
-	connect  string
+	registry             *sr.Client
+	registryURL, connect string
 }
 
 // fake is a cluster of kfake.
@@ -65,7 +77,7 @@ func newFake(t testing.TB, brokers int) *fake {
 	t.Helper()
 	f := &fake{}
 	k, err := kfake.NewCluster(
-		kfake.NumBrokers(brokers), kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("SCRAM-SHA-512", admin, password),
+		kfake.NumBrokers(brokers), kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("SCRAM-SHA-512", "admin", password),
 		kfake.DefaultNumPartitions(1), kfake.ListenFn(gate.Kafka(&f.gate, &f.stop)),
 	)
 	if err != nil {
@@ -75,16 +87,16 @@ func newFake(t testing.TB, brokers int) *fake {
 	f.kfake = k
 	registry := srfake.New()
 	t.Cleanup(registry.Close)
-	f.cluster = newCluster(t, k.ListenAddrs(), gate.HTTP(t, &f.gate, registry.URL()), "")
+	f.cluster = newCluster(t, k.ListenAddrs(), account{"admin", password, "${env:FLAMINGOCK_TEST_PASSWORD}"}, gate.HTTP(t, &f.gate, registry.URL()), "")
 	return f
 }
 
 // newCluster connects to a cluster.
-func newCluster(t testing.TB, brokers []string, registry, connect string) *cluster {
+func newCluster(t testing.TB, brokers []string, user account, registry, connect string) *cluster {
 	t.Helper()
-	c := &cluster{t: t, connect: connect, values: map[string]any{
+	c := &cluster{t: t, user: user, connect: connect, values: map[string]any{
 		"bootstrapServers": brokers,
-		"sasl":             map[string]any{"mechanism": "SCRAM-SHA-512", "username": admin, "password": "${env:FLAMINGOCK_TEST_PASSWORD}"},
+		"sasl":             map[string]any{"mechanism": "SCRAM-SHA-512", "username": user.name, "password": user.reference},
 	}}
 	if registry != "" {
 		c.values["schemaRegistry"] = map[string]any{"url": registry}
@@ -92,12 +104,12 @@ func newCluster(t testing.TB, brokers []string, registry, connect string) *clust
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.registry = client
+		c.registry, c.registryURL = client, registry
 	}
 	if connect != "" {
 		c.values["connect"] = map[string]any{"url": connect}
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.SASL(login()), kgo.MetadataMinAge(10*time.Millisecond))
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.SASL(user.mechanism()), kgo.MetadataMinAge(10*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +271,7 @@ func (c *cluster) access(ctx context.Context, say func(format string, args ...an
 	users, err := c.admin.DescribeUserSCRAMs(ctx)
 	c.must(err)
 	for _, u := range users.Sorted() {
-		if u.User == admin {
+		if u.User == c.user.name {
 			continue
 		}
 		for _, info := range u.CredInfos {

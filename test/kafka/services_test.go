@@ -3,6 +3,8 @@ package kafka
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
 	"slices"
 )
@@ -24,16 +26,16 @@ func (c *cluster) schemas(ctx context.Context, say func(format string, args ...a
 			say("schema of %s: %s", subject, text)
 		}
 	}
-	for _, subject := range []string{"orders-value"} {
-		for _, r := range c.registry.Compatibility(ctx, subject) {
-			if r.Err == nil {
-				say("compatibility of %s: %s", r.Subject, r.Level)
-			}
-		}
-		for _, r := range c.registry.Mode(ctx, subject) {
-			if r.Err == nil {
-				say("mode of %s: %s", r.Subject, r.Mode)
-			}
+	// Only what a subject has of its own.
+	for _, resource := range []string{"config", "mode"} {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.registryURL+"/"+resource+"/orders-value?defaultToGlobal=false", nil)
+		c.must(err)
+		resp, err := http.DefaultClient.Do(req)
+		c.must(err)
+		body, err := io.ReadAll(resp.Body)
+		c.must(errors.Join(err, resp.Body.Close()))
+		if resp.StatusCode == http.StatusOK {
+			say("%s of orders-value: %s", resource, body)
 		}
 	}
 }
