@@ -22,6 +22,9 @@ const (
 // directory, which belongs to the user that the server runs as.
 type recipe struct {
 	kind Kind
+	// ports is how many ports it needs, one after another; 0 is one. The functions
+	// get the first.
+	ports int
 	// user is who the server runs as where root starts it; "" is root.
 	user string
 	// initialize creates the data.
@@ -71,7 +74,7 @@ func boot(ctx context.Context, r recipe) (_ *server, err error) {
 		return nil, fmt.Errorf("create its data: %w", err)
 	}
 	for try := 1; ; try++ {
-		port, err := freePort(ctx)
+		port, err := freePorts(ctx, max(1, r.ports))
 		if err != nil {
 			return nil, err
 		}
@@ -104,18 +107,41 @@ func (s *server) stop() error {
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
-// freePort returns a loopback port that nobody listens on now.
-func freePort(ctx context.Context) (int, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp4", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+// freePorts returns the first of n loopback ports, one after another, that nobody
+// listens on now.
+func freePorts(ctx context.Context, n int) (int, error) {
+	for try := 1; ; try++ {
+		port, err := listenInRow(ctx, n)
+		if err == nil || try == portTries {
+			return port, err
+		}
 	}
-	defer func() { _ = l.Close() }() // a listener that nobody connected to
-	address, err := netip.ParseAddrPort(l.Addr().String())
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+}
+
+// listenInRow listens on a free port and those that follow, and no more when it
+// returns.
+func listenInRow(ctx context.Context, n int) (int, error) {
+	first := 0
+	for i := range n {
+		port := 0
+		if i > 0 {
+			port = first + i
+		}
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp4", hostOf(port))
+		if err != nil {
+			return 0, fmt.Errorf("find free ports: %w", err)
+		}
+		defer func() { _ = l.Close() }() // a listener that nobody connected to
+		if i > 0 {
+			continue
+		}
+		address, err := netip.ParseAddrPort(l.Addr().String())
+		if err != nil {
+			return 0, fmt.Errorf("find free ports: %w", err)
+		}
+		first = int(address.Port())
 	}
-	return int(address.Port()), nil
+	return first, nil
 }
 
 // writePrivate writes a file into the server's directory that the server can

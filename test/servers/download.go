@@ -62,3 +62,13 @@ func findDynamoDBLocal() (string, error) {
 	}
 	return path, err
 }
+
+// findKafka returns the folder of Kafka's libraries.
+func findKafka() (string, error) {
+	const variable = "TEST_KAFKA_LIB"
+	path, err := downloaded(variable, "kafka-4.3.1")
+	if path == "" && err == nil {
+		err = fmt.Errorf("Apache Kafka is not installed: download it by `make servers`, or set %s to the folder of its libraries", variable) //nolint:staticcheck // a name
+	}
+	return path, err
+}

@@ -9,11 +9,12 @@
 // of theirs. The servers refuse to run as root; started by root they run as
 // the users that the packages create.
 //
-// MongoDB, DynamoDB Local and moto are no Debian packages: `make servers` downloads
-// them into the user's cache, where they are found. TEST_MONGOD may name
-// another mongod, which is looked for in PATH too, TEST_DYNAMODB_LOCAL
-// another DynamoDBLocal.jar, which needs a Java (default-jre-headless), and TEST_MOTO
-// another folder with the Python package moto. They run as whoever starts them.
+// MongoDB, DynamoDB Local, moto and Apache Kafka are no Debian packages: `make
+// servers` downloads them into the user's cache, where they are found. TEST_MONGOD
+// may name another mongod, which is looked for in PATH too, TEST_DYNAMODB_LOCAL
+// another DynamoDBLocal.jar, TEST_KAFKA_LIB another folder of Kafka's libraries (both
+// need a Java, default-jre-headless), and TEST_MOTO another folder with the Python
+// package moto. They run as whoever starts them.
 //
 // Tests get databases on these servers from packages plugins/sql/sqltest,
 // plugins/mongodb/mongotest and plugins/dynamodb/dynamotest.
@@ -40,11 +41,12 @@ const (
 	DynamoDB          Kind = "dynamodb"
 	DynamoDBDelayed   Kind = "dynamodb-delayed" // takes seconds to change a table
 	Moto              Kind = "moto"             // an imitation of more of DynamoDB
+	Kafka             Kind = "kafka"            // three brokers, and a worker of Kafka Connect
 )
 
 // Kinds returns every kind.
 func Kinds() []Kind {
-	return []Kind{PostgreSQL, MariaDB, MongoDB, MongoDBStandalone, DynamoDB, DynamoDBDelayed, Moto}
+	return []Kind{PostgreSQL, MariaDB, MongoDB, MongoDBStandalone, DynamoDB, DynamoDBDelayed, Moto, Kafka}
 }
 
 // ParseKinds parses a list such as "postgres,mariadb".
@@ -79,6 +81,8 @@ func (k Kind) recipe() (recipe, error) {
 		return dynamoDBDelayed()
 	case Moto:
 		return moto()
+	case Kafka:
+		return kafka()
 	}
 	return recipe{}, fmt.Errorf("unknown kind of server %q", k)
 }
@@ -129,6 +133,9 @@ func Start(ctx context.Context, kinds ...Kind) (*Group, error) {
 //     pair of access key and region has tables of its own; and
 //     TEST_DYNAMODB_DELAYED_ENDPOINT, of one that takes seconds to change a table
 //   - TEST_MOTO_ENDPOINT, an http:// URL of an imitation, likewise
+//   - TEST_KAFKA_BROKERS, host:port,…, with TEST_KAFKA_USERNAME and
+//     TEST_KAFKA_PASSWORD of a user who may do everything, by SCRAM-SHA-512, and
+//     TEST_KAFKA_CONNECT, the http:// URL of the worker of Kafka Connect
 //   - REQUIRE_SERVERS=1 where there is a server of every kind, so that a test
 //     that misses one fails and does not skip
 func (g *Group) Env() []string {

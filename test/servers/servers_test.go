@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -34,8 +35,8 @@ func TestParseKinds(t *testing.T) {
 	}{
 		{list: "postgres", want: []Kind{PostgreSQL}},
 		{list: "mariadb, postgres,mariadb", want: []Kind{MariaDB, PostgreSQL}},
-		{list: "", wantErr: `unknown server "": want some of [postgres mariadb mongodb mongodb-standalone dynamodb dynamodb-delayed moto]`},
-		{list: "postgres,oracle", wantErr: `unknown server "oracle": want some of [postgres mariadb mongodb mongodb-standalone dynamodb dynamodb-delayed moto]`},
+		{list: "", wantErr: `unknown server "": want some of [postgres mariadb mongodb mongodb-standalone dynamodb dynamodb-delayed moto kafka]`},
+		{list: "postgres,oracle", wantErr: `unknown server "oracle": want some of [postgres mariadb mongodb mongodb-standalone dynamodb dynamodb-delayed moto kafka]`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.list, func(t *testing.T) {
@@ -287,6 +288,7 @@ func TestFindDownloads(t *testing.T) {
 	t.Setenv("TEST_MONGOD", "")
 	t.Setenv("TEST_DYNAMODB_LOCAL", "")
 	t.Setenv("TEST_MOTO", "")
+	t.Setenv("TEST_KAFKA_LIB", "")
 	check := func(find func() (string, error), want, wantErr string) {
 		t.Helper()
 		got, err := find()
@@ -301,6 +303,7 @@ func TestFindDownloads(t *testing.T) {
 		"or set TEST_DYNAMODB_LOCAL to the path of its DynamoDBLocal.jar")
 	check(findMoto, "", "moto is not installed: download it by `make servers`, "+
 		"or set TEST_MOTO to the path of the folder that it was installed into")
+	check(findKafka, "", "Apache Kafka is not installed: download it by `make servers`, or set TEST_KAFKA_LIB to the folder of its libraries")
 
 	check(findMongod, file("mongod"), "")
 	if dir, err := os.UserCacheDir(); err != nil || dir != cache {
@@ -308,11 +311,27 @@ func TestFindDownloads(t *testing.T) {
 	}
 	check(findMongod, file("flamingock-go", "servers", "mongodb-6.0.5", "mongod"), "")
 	check(findDynamoDBLocal, file("flamingock-go", "servers", "dynamodb-local-1.25.1", "DynamoDBLocal.jar"), "")
+	check(findKafka, filepath.Dir(file("flamingock-go", "servers", "kafka-4.3.1", "kafka.jar")), "")
 
 	t.Setenv("TEST_MONGOD", file("other"))
 	check(findMongod, filepath.Join(cache, "other"), "")
 	t.Setenv("TEST_DYNAMODB_LOCAL", "/no/such.jar")
 	check(findDynamoDBLocal, "", "TEST_DYNAMODB_LOCAL: stat /no/such.jar: no such file or directory")
+}
+
+// kafkaPort returns the port of the first broker.
+func kafkaPort(t *testing.T, brokers string) int {
+	t.Helper()
+	first, _, _ := strings.Cut(brokers, ",")
+	_, text, err := net.SplitHostPort(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 // askPostgreSQL returns an error where the query's single value is not want.
@@ -410,6 +429,13 @@ func TestStart(t *testing.T) {
 	if err := listTables(t.Context(), env["TEST_DYNAMODB_ENDPOINT"]); err != nil {
 		t.Error(err)
 	}
+	port := kafkaPort(t, env["TEST_KAFKA_BROKERS"])
+	if err := errors.Join(pingKafka(t.Context(), port, env["TEST_KAFKA_PASSWORD"]), pingConnect(t.Context(), port)); err != nil {
+		t.Error(err)
+	}
+	if err := pingKafka(t.Context(), port, "wrong"); err == nil {
+		t.Error("Kafka lets in who has a wrong password")
+	}
 	if err := g.Stop(); err != nil {
 		t.Error(err)
 	}
@@ -428,6 +454,12 @@ func TestStart(t *testing.T) {
 	for _, variable := range []string{"TEST_DYNAMODB_ENDPOINT", "TEST_DYNAMODB_DELAYED_ENDPOINT", "TEST_MOTO_ENDPOINT"} {
 		if err := listTables(t.Context(), env[variable]); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("asking the stopped server of %s: %v, want %v", variable, err, syscall.ECONNREFUSED)
+		}
+	}
+	for i := range kafkaPorts {
+		_, err := new(net.Dialer).DialContext(t.Context(), "tcp", hostOf(port+i))
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("connecting to port %d of the stopped Kafka: %v, want %v", i, err, syscall.ECONNREFUSED)
 		}
 	}
 	for _, dir := range dirs {
