@@ -30,8 +30,19 @@ var (
 	resourceTypes = []word{{"topic", 2}, {"group", 3}, {"cluster", 4}, {"transactionalId", 5}, {"delegationToken", 6}, {"user", 7}}
 	patternTypes  = []word{{"literal", 3}, {"prefixed", 4}}
 	aclOperations = []word{
-		{"All", 2}, {"Read", 3}, {"Write", 4}, {"Create", 5}, {"Delete", 6}, {"Alter", 7}, {"Describe", 8}, {"ClusterAction", 9},
-		{"DescribeConfigs", 10}, {"AlterConfigs", 11}, {"IdempotentWrite", 12}, {"CreateTokens", 13}, {"DescribeTokens", 14},
+		{"All", 2},
+		{"Read", 3},
+		{"Write", 4},
+		{"Create", 5},
+		{"Delete", 6},
+		{"Alter", 7},
+		{"Describe", 8},
+		{"ClusterAction", 9},
+		{"DescribeConfigs", 10},
+		{"AlterConfigs", 11},
+		{"IdempotentWrite", 12},
+		{"CreateTokens", 13},
+		{"DescribeTokens", 14},
 	}
 	permissions = []word{{"Deny", 2}, {"Allow", 3}}
 )

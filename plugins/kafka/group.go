@@ -114,14 +114,15 @@ func (c *Conn) state(ctx context.Context, group string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		for _, g := range r.Groups {
-			err := said(g.ErrorCode, "")
-			if isCode(err, kafkago.GroupIdNotFound) {
-				return stateDead, nil
-			}
-			return g.GroupState, err
+		if len(r.Groups) == 0 {
+			return stateDead, nil
 		}
-		return stateDead, nil
+		g := r.Groups[0]
+		err = said(g.ErrorCode, "")
+		if isCode(err, kafkago.GroupIdNotFound) {
+			return stateDead, nil
+		}
+		return g.GroupState, err
 	})
 }
 

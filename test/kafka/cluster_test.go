@@ -186,8 +186,7 @@ func (c *cluster) topics(ctx context.Context, say func(format string, args ...an
 	for _, r := range append(configs, own...) {
 		c.must(r.Err)
 		for _, entry := range r.Configs {
-			switch entry.Source {
-			case kmsg.ConfigSourceDynamicTopicConfig, kmsg.ConfigSourceDynamicBrokerConfig:
+			if entry.Source == kmsg.ConfigSourceDynamicTopicConfig || entry.Source == kmsg.ConfigSourceDynamicBrokerConfig {
 				say("config of %s: %s=%s", r.Name, entry.Key, entry.MaybeValue())
 			}
 		}

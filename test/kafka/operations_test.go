@@ -120,3 +120,46 @@ func TestOperations(t *testing.T) {
 		})
 	}
 }
+
+// lacking are the operations that kfake answers and does not do.
+func lacking() []string {
+	return []string{"alterReplicas", "alterBrokerConfig", "upsertConnector", "deleteConnector", "pauseConnector", "resumeConnector"}
+}
+
+const readme = "../../plugins/kafka/README.md"
+
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	newFake(t, 1).world(t).Examples(readme, lacking()...)
+}
+
+func TestExamplesOnRealCluster(t *testing.T) {
+	t.Parallel()
+	newReal(t).world(t).Examples(readme)
+}
+
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, 1)
+	f.world(t).Cancel(&f.gate, readme, lacking()...)
+}
+
+// TestCrashes kills an instance at every request that an operation makes, before the
+// broker has done it and after.
+func TestCrashes(t *testing.T) {
+	t.Parallel()
+	for _, o := range operations() {
+		if o.real || o.Nothing {
+			continue
+		}
+		t.Run(o.Name, func(t *testing.T) {
+			t.Parallel()
+			optest.Crashes(t, func(t testing.TB) *optest.World {
+				f := newFake(t, 1)
+				w := f.world(t)
+				w.Intercept = f.stop.Ask
+				return w
+			}, o.Operation)
+		})
+	}
+}

@@ -49,7 +49,7 @@ func (w *World) Cancel(g *gate.Gate, readme string, unavailable ...string) {
 			c.step(work, missing)
 		}
 	}
-	if w.T.Failed() {
+	if w.T.Failed() || !w.transactional() {
 		return
 	}
 	c.what = "markers"

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/flamingock/flamingock-go/core/change"
+	"github.com/flamingock/flamingock-go/core/run"
 	"github.com/flamingock/flamingock-go/plugin/host"
 )
 
@@ -152,9 +153,8 @@ func (w *World) reversible(name string) bool {
 	return false
 }
 
-// operations returns the names of the template's operations, without other names
-// that they have.
-func (w *World) operations() []string {
+// metadata returns what the plugin offers.
+func (w *World) metadata() *run.Metadata {
 	w.T.Helper()
 	p := host.InProcess(w.Plugin, host.Options{})
 	defer func() { _ = p.Close(w.T.Context()) }()
@@ -162,8 +162,21 @@ func (w *World) operations() []string {
 	if err != nil {
 		w.T.Fatal(err)
 	}
+	return m
+}
+
+// transactional tells whether the target system has transactions, and so markers.
+func (w *World) transactional() bool {
+	w.T.Helper()
+	return slices.ContainsFunc(w.metadata().Drivers, func(d change.Driver) bool { return d.Type == w.Type && d.Transactional })
+}
+
+// operations returns the names of the template's operations, without other names
+// that they have.
+func (w *World) operations() []string {
+	w.T.Helper()
 	var names []string
-	for _, t := range m.Templates {
+	for _, t := range w.metadata().Templates {
 		if t.Name != w.Template {
 			continue
 		}
