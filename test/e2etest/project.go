@@ -27,7 +27,7 @@ type built struct {
 
 var binaries = sync.OnceValue(build)
 
-// plugins are those that the command finds.
+// plugins are those that the command finds, with those that Main names.
 var plugins = []string{"sql", "mongodb", "dynamodb"}
 
 // build makes the command and the plugins, as `make build` does.
@@ -69,7 +69,8 @@ func root() string {
 }
 
 // Main runs the tests and removes the binaries.
-func Main(m *testing.M) int {
+func Main(m *testing.M, more ...string) int {
+	plugins = append(plugins, more...)
 	// These tests wait for processes more than they work.
 	flag.Parse()
 	if err := flag.Set("test.parallel", "8"); err != nil {
