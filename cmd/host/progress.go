@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/flamingock/flamingock-go/cmd/host/internal/terminal"
+	"github.com/flamingock/flamingock-go/core/plan"
 	"github.com/flamingock/flamingock-go/core/run"
 )
 
@@ -21,10 +22,12 @@ type progress struct {
 	ended   int
 	current string // what the last line shows; "" where there is none
 	started map[string]time.Time
+	// resumed says of changes that go on where an earlier run was interrupted why.
+	resumed map[string]string
 }
 
 func newProgress(w *terminal.Writer, silent bool) *progress {
-	return &progress{w: w, silent: silent, started: map[string]time.Time{}}
+	return &progress{w: w, silent: silent, started: map[string]time.Time{}, resumed: map[string]string{}}
 }
 
 // observe takes an event of the engine.
@@ -46,6 +49,9 @@ func (p *progress) observe(e run.Event) {
 		p.total = e.Pending
 	case run.ChangeStarted:
 		p.started[e.ChangeID] = time.Now()
+		if e.Action == plan.Resume {
+			p.resumed[e.ChangeID] = e.Why
+		}
 		p.show(fmt.Sprintf("[%d/%d] %s on %s", p.ended+1, p.total, e.ChangeID, e.Target))
 	case run.ChangeProgress:
 		p.show(p.detail(e))
@@ -80,7 +86,12 @@ func (p *progress) change(e run.ChangeEnded) {
 	delete(p.started, e.ChangeID)
 	p.ended++
 	style, mark := statusLook(e.Status)
-	p.line(style, mark, fmt.Sprintf("%s  %s%s", e.ChangeID, statusWord(e.Status), took(e.Duration)))
+	line := fmt.Sprintf("%s  %s%s", e.ChangeID, statusWord(e.Status), took(e.Duration))
+	if why := p.resumed[e.ChangeID]; why != "" {
+		line += "; it was " + why
+	}
+	delete(p.resumed, e.ChangeID)
+	p.line(style, mark, line)
 }
 
 // line writes a line that stays.

@@ -54,7 +54,7 @@ func serve(p *Plugin, args []string, stdout, stderr io.Writer) int {
 	}
 	if os.Getenv(wire.CookieKey) != wire.CookieValue {
 		_, _ = fmt.Fprintf(stderr, "This is %s %s, a plugin of Flamingock: the command `flamingock` starts it when a change needs it.\n"+
-			"Put it where `flamingock plugin list` finds it; with the argument `describe` it prints what it offers.\n", p.Name, p.Version)
+			"Put it beside the command `flamingock`, or into its --plugin-dir; with the argument `describe` it prints what it offers.\n", p.Name, p.Version)
 		return 1
 	}
 	// go-plugin replaces os.Stderr; what is logged there from then on comes

@@ -186,7 +186,9 @@ func TestKilled(t *testing.T) {
 	p.Eventually("the grant is being made", func() bool { return s.auth0.Mutations("POST", "/api/v2/client-grants") > 0 })
 	p.Kill()
 	s.auth0.Fail(nil)
-	s.Must(0, "apply")
+	if resumed := s.Must(0, "apply"); !strings.Contains(resumed.Stderr, "it was interrupted in the middle; it is known what is in place") {
+		t.Errorf("apply said\n%s", resumed.Stderr)
+	}
 	s.want("after a kill", true, true, true, true)
 	if clients := s.auth0.Objects("clients"); len(clients) != 2 {
 		t.Errorf("%d clients", len(clients))
