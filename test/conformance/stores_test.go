@@ -18,7 +18,7 @@ import (
 	"github.com/flamingock/flamingock-go/test/e2etest"
 )
 
-func TestMain(m *testing.M) { os.Exit(e2etest.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(e2etest.Main(m, "couchbase")) }
 
 // wires are the two ways to a plugin.
 func wires(t *testing.T) map[string]*host.Plugin {
