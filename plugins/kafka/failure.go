@@ -24,6 +24,10 @@ type linkError struct {
 
 // Error implements error.
 func (e *linkError) Error() string {
+	var refused *brokerError
+	if errors.As(e.err, &refused) {
+		return fmt.Sprintf("broker %s refuses the login: %v", e.addr, refused)
+	}
 	if e.sent {
 		return fmt.Sprintf("broker %s did not answer: %v", e.addr, e.err)
 	}

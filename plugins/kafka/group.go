@@ -82,8 +82,9 @@ func (c *Conn) fetch(ctx context.Context, group string) (commits, error) {
 	return out, nil
 }
 
-// coordinated runs a look at a group until its coordinator is there to answer.
-func coordinated[R any](ctx context.Context, what string, look func(ctx context.Context) (R, error)) (out R, err error) {
+// patiently looks until the brokers that can tell are there: the coordinator of a
+// group, the leader of a partition.
+func patiently[R any](ctx context.Context, what string, look func(ctx context.Context) (R, error)) (out R, err error) {
 	err = settle(ctx, what, 0, func(ctx context.Context) (bool, error) {
 		var err error
 		out, err = look(ctx)
@@ -94,7 +95,7 @@ func coordinated[R any](ctx context.Context, what string, look func(ctx context.
 
 // commits returns all offsets of a group.
 func (c *Conn) commits(ctx context.Context, group string) (commits, error) {
-	return coordinated(ctx, "look at the offsets of group "+group, func(ctx context.Context) (commits, error) { return c.fetch(ctx, group) })
+	return patiently(ctx, "look at the offsets of group "+group, func(ctx context.Context) (commits, error) { return c.fetch(ctx, group) })
 }
 
 // The states of a group that has no members.
@@ -105,7 +106,7 @@ const (
 
 // state returns that of a group.
 func (c *Conn) state(ctx context.Context, group string) (string, error) {
-	return coordinated(ctx, "look at group "+group, func(ctx context.Context) (string, error) {
+	return patiently(ctx, "look at group "+group, func(ctx context.Context) (string, error) {
 		at, err := c.coordinator(ctx, group)
 		if err != nil {
 			return "", err

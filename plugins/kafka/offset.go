@@ -52,10 +52,15 @@ func (c *Conn) offsets(ctx context.Context, name string, t *topic, at int64) (ma
 
 // ends returns the first and the next offset of each partition.
 func (c *Conn) ends(ctx context.Context, name string, t *topic) (first, next map[int32]int64, err error) {
-	if first, err = c.offsets(ctx, name, t, earliest); err == nil {
-		next, err = c.offsets(ctx, name, t, latest)
-	}
-	return first, next, failure("look at the offsets of topic "+name, err)
+	both, err := patiently(ctx, "look at the offsets of topic "+name, func(ctx context.Context) ([2]map[int32]int64, error) {
+		first, err := c.offsets(ctx, name, t, earliest)
+		if err != nil {
+			return [2]map[int32]int64{}, err
+		}
+		next, err := c.offsets(ctx, name, t, latest)
+		return [2]map[int32]int64{first, next}, err
+	})
+	return both[0], both[1], err
 }
 
 // holds returns about how many records a topic holds.

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,11 +15,12 @@ import (
 const noTransaction = "Kafka has no transactions for it"
 
 // operation makes an operation that refuses names that are not the target system's
-// to change. touches tells the names; nil where it changes nothing.
+// to change. touches tells the names; nil where it changes nothing. A preview that
+// finds something missing says so and is shown as far as it got.
 func operation[P any](spec sdk.OperationSpec[*Conn, P], touches func(p *P) scope) sdk.Operation[*Conn] {
 	spec.NotTransactional = noTransaction
 	if touches == nil {
-		return sdk.NewOperation(spec)
+		touches = func(*P) scope { return scope{} }
 	}
 	allowed := func(c *Conn, s *sdk.Step[sdk.None, P]) error { return c.managed.allow(touches(&s.Payload)) }
 	if preview := spec.Preview; preview != nil {
@@ -26,7 +28,16 @@ func operation[P any](spec sdk.OperationSpec[*Conn, P], touches func(p *P) scope
 			if err := allowed(c, s); err != nil {
 				return sdk.Preview{}, err
 			}
-			return preview(ctx, c, s)
+			out, err := preview(ctx, c, s)
+			var e *sdk.Error
+			if errors.As(err, &e) && e.Code == sdk.NotFound {
+				// A step before may make it.
+				out.Notes, err = append(out.Notes, e.Message+" yet"), nil
+			}
+			if len(out.Lines) == 0 {
+				out.Lines = []string{spec.Type}
+			}
+			return out, err
 		}
 	}
 	if capture := spec.Capture; capture != nil {

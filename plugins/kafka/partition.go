@@ -346,22 +346,22 @@ func alterReplicas() sdk.Operation[*Conn] {
 		},
 		Preview: func(ctx context.Context, c *Conn, s step) (sdk.Preview, error) {
 			p := &s.Payload
+			out := sdk.Preview{Lines: []string{"move replicas of topic " + p.Topic}}
 			v, err := c.view(ctx, p.Topic)
 			if err != nil {
-				return sdk.Preview{}, failure("look at topic "+p.Topic, err)
+				return out, failure("look at topic "+p.Topic, err)
 			}
 			t, err := v.topic(p.Topic)
 			if err == nil && t == nil {
 				err = missingTopic(p.Topic)
 			}
 			if err != nil {
-				return sdk.Preview{}, failure("look at topic "+p.Topic, err)
+				return out, failure("look at topic "+p.Topic, err)
 			}
 			moves, err := p.wanted(t, v.brokers)
 			if err != nil {
-				return sdk.Preview{}, err
+				return out, err
 			}
-			out := sdk.Preview{Lines: []string{"move replicas of topic " + p.Topic}}
 			for _, partition := range t.partitions {
 				if want := moves.of(partition.PartitionIndex); want != nil {
 					out.Lines = append(out.Lines, fmt.Sprintf("  partition %d: brokers %v, now %v", partition.PartitionIndex, want, partition.ReplicaNodes))
@@ -453,10 +453,11 @@ func electLeaders() sdk.Operation[*Conn] {
 		Type: "electLeaders", Summary: "makes the first replica of each partition its leader again",
 		Preview: func(ctx context.Context, c *Conn, s step) (sdk.Preview, error) {
 			t, err := c.mustTopic(ctx, s.Payload.Topic)
-			if err != nil {
-				return sdk.Preview{}, err
+			out := sdk.Preview{Lines: []string{"elect the preferred leaders of topic " + s.Payload.Topic}}
+			if err == nil {
+				out.Lines[0] += fmt.Sprintf(": partitions %v", s.Payload.strays(t))
 			}
-			return sdk.Preview{Lines: []string{fmt.Sprintf("elect the preferred leaders of topic %s: partitions %v", s.Payload.Topic, s.Payload.strays(t))}}, nil
+			return out, err
 		},
 		Probe: func(ctx context.Context, c *Conn, s step) (sdk.Evidence, error) {
 			t, err := c.mustTopic(ctx, s.Payload.Topic)

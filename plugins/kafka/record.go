@@ -293,15 +293,15 @@ func produceRecords() sdk.Operation[*Conn] {
 			}
 		},
 		Preview: func(ctx context.Context, c *Conn, s step) (sdk.Preview, error) {
+			out := sdk.Preview{Lines: []string{fmt.Sprintf("write %d records to topic %s", len(s.Payload.Records), s.Payload.Topic)}}
 			t, err := c.mustTopic(ctx, s.Payload.Topic)
 			if err != nil {
-				return sdk.Preview{}, err
+				return out, err
 			}
 			spread, err := s.Payload.spread(len(t.partitions))
 			if err != nil {
-				return sdk.Preview{}, err
+				return out, err
 			}
-			out := sdk.Preview{Lines: []string{fmt.Sprintf("write %d records to topic %s", len(s.Payload.Records), s.Payload.Topic)}}
 			for _, partition := range slices.Sorted(maps.Keys(spread)) {
 				out.Lines = append(out.Lines, fmt.Sprintf("  partition %d: %d records", partition, len(spread[partition])))
 			}

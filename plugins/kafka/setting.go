@@ -128,6 +128,9 @@ func (c *Conn) settings(ctx context.Context, e entity) (settings, error) {
 	if err == nil {
 		s, err = c.settingsAt(ctx, at, e)
 	}
+	if e.kind == ofTopic && isCode(err, kafkago.UnknownTopicOrPartition) {
+		err = missingTopic(e.name)
+	}
 	return s, failure("look at the configuration of "+e.String(), err)
 }
 
@@ -375,13 +378,10 @@ func altering[P any](
 			e, list, _ := wanted(&s.Payload)
 			out := sdk.Preview{Lines: []string{"change the configuration of " + e.String()}}
 			now, err := look(ctx, c, &s.Payload)
-			if err != nil {
-				return sdk.Preview{}, err
-			}
 			for _, a := range list {
 				line := "  " + a.String()
 				switch was := now[a.key]; {
-				case was.Sensitive, a.secret:
+				case err != nil, was.Sensitive, a.secret:
 				case was.Dynamic:
 					line += fmt.Sprintf(" (now %q)", was.Value)
 				default:
@@ -389,7 +389,7 @@ func altering[P any](
 				}
 				out.Lines = append(out.Lines, line)
 			}
-			return out, nil
+			return out, err
 		},
 		Probe: func(ctx context.Context, c *Conn, s step) (sdk.Evidence, error) {
 			_, list, _ := wanted(&s.Payload)

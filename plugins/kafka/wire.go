@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strconv"
@@ -181,6 +182,9 @@ func authenticate(ctx context.Context, conn *protocol.Conn, addr string, mechani
 	}
 	for done := false; !done; {
 		r, err := conn.RoundTrip(&saslauthenticate.Request{AuthBytes: say})
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return &brokerError{code: kafkago.SASLAuthenticationFailed, message: "it ended the connection"}
+		}
 		if err != nil {
 			return err
 		}
@@ -209,9 +213,38 @@ func interruptible(ctx context.Context, conn *protocol.Conn, fn func() error) er
 }
 
 // ask sends a request to the broker at addr and returns its answer, which must be an
-// R. It is not repeated. An error is a *linkError; errors in the answer are the
-// caller's to look for.
+// R. One that only looks is repeated when its answer is lost, and others are not. An
+// error is a *linkError, or says that the broker does not know the request; errors in
+// the answer are the caller's to look for.
 func ask[R protocol.Message](ctx context.Context, c *Conn, addr string, req protocol.Message) (answer R, err error) {
+	for try := 1; ; try++ {
+		answer, err = askOnce[R](ctx, c, addr, req)
+		var lost *linkError
+		if !errors.As(err, &lost) || !lost.sent || try == lookTries || !looks(req.ApiKey()) || ctx.Err() != nil {
+			return answer, err
+		}
+		if err := pause(ctx, waitFirst); err != nil {
+			return answer, err
+		}
+	}
+}
+
+// lookTries is how often a request that only looks is sent.
+const lookTries = 3
+
+// looks tells whether a request changes nothing.
+func looks(key protocol.ApiKey) bool {
+	switch key {
+	case protocol.Metadata, protocol.FindCoordinator, protocol.DescribeConfigs, protocol.ListOffsets, protocol.Fetch, protocol.OffsetFetch,
+		protocol.DescribeGroups, protocol.DescribeAcls, protocol.DescribeClientQuotas, protocol.DescribeUserScramCredentials,
+		protocol.ListPartitionReassignments:
+		return true
+	}
+	return false
+}
+
+// askOnce is ask, once.
+func askOnce[R protocol.Message](ctx context.Context, c *Conn, addr string, req protocol.Message) (answer R, err error) {
 	l, err := c.take(ctx, addr)
 	if err != nil {
 		return answer, err
@@ -270,8 +303,9 @@ func (c *Conn) view(ctx context.Context, topics ...string) (*view, error) {
 		if first == nil {
 			first = err
 		}
-		if ctx.Err() != nil {
-			break
+		var refused *brokerError
+		if errors.As(err, &refused) || ctx.Err() != nil {
+			return nil, err // the others would say the same
 		}
 	}
 	return nil, first

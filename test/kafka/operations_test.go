@@ -10,8 +10,10 @@ import (
 type operation struct {
 	optest.Operation
 	real bool
-	// killed: an instance is killed at each of its requests.
+	// killed: an instance is killed, and its connection broken, at each request.
 	killed bool
+	// refused: brokers refuse it at first.
+	refused bool
 }
 
 const (
@@ -36,7 +38,8 @@ func (o operation) nothing() operation             { o.Nothing = true; return o 
 func (o operation) once() operation                { o.Once = true; return o }
 func (o operation) without() operation             { o.Rollback = "none"; return o }
 func (o operation) onReal() operation              { o.real = true; return o }
-func (o operation) kills() operation               { o.killed = true; return o }
+func (o operation) kills() operation               { o.killed, o.refused = true, true; return o }
+func (o operation) refuses() operation             { o.refused = true; return o }
 
 func operations() []operation {
 	return []operation{
@@ -47,7 +50,7 @@ func operations() []operation {
 		on("createTopic, adopted", "{type: createTopic, topic: orders, partitions: 7, onConflict: adopt}", orders).nothing(),
 		on("createTopic, failing on conflict", "{type: createTopic, topic: orders, onConflict: fail}").once().want("topic orders, partition 0"),
 		on("createTopic, with records allowed", "{type: createTopic, topic: orders, allowDataLoss: true}").want("topic orders, partition 0"),
-		on("deleteTopic", "{type: deleteTopic, topic: orders, allowDestroy: true}", orders).gone("orders").kills(),
+		on("deleteTopic", "{type: deleteTopic, topic: orders, allowDestroy: true}", orders).gone("orders").refuses(),
 		on("deleteTopic that was not there", "{type: deleteTopic, topic: orders, allowDestroy: true}").nothing(),
 
 		on("alterTopicConfig", "{type: alterTopicConfig, topic: orders, set: {retention.ms: 1000, cleanup.policy: compact}}", orders).want("retention.ms=1000", "cleanup.policy=compact").kills(),
@@ -69,16 +72,16 @@ func operations() []operation {
 
 		on("createAcls", "{type: createAcls, acls: [{resourceType: topic, resourceName: orders., patternType: prefixed, principal: 'User:analytics', operations: [Read, Describe]}, {resourceType: cluster, resourceName: kafka-cluster, principal: 'User:analytics', operations: [IdempotentWrite], permissionType: Deny, host: 10.0.0.1}]}").
 			want("TOPIC PREFIXED orders.: ALLOW User:analytics READ from *", "CLUSTER LITERAL kafka-cluster: DENY User:analytics IDEMPOTENT_WRITE from 10.0.0.1"),
-		on("createAcls of which some were there", "{type: createAcls, acls: [{resourceType: topic, resourceName: orders, principal: 'User:billing', operations: [Read, Write]}]}", access).want("WRITE").kills(),
+		on("createAcls of which some were there", "{type: createAcls, acls: [{resourceType: topic, resourceName: orders, principal: 'User:billing', operations: [Read, Write]}]}", access).want("WRITE").refuses(),
 		on("deleteAcls", "{type: deleteAcls, acls: [{resourceType: topic, resourceName: any, patternType: any, principal: 'User:billing', host: any, operations: [any], permissionType: any}]}", access).gone("TOPIC").want("GROUP LITERAL billing"),
 		on("grantAccess", access).want("TOPIC LITERAL orders: ALLOW User:billing READ", "GROUP LITERAL billing: ALLOW User:billing READ"),
 		on("grantAccess to streams", "{type: grantAccess, principal: 'User:enrich', role: streams, topics: [orders], outputTopics: [enriched], group: enrich}").want("TRANSACTIONAL_ID PREFIXED enrich", "TOPIC LITERAL enriched: ALLOW User:enrich WRITE"),
 		on("revokeAccess", "{type: revokeAccess, principal: 'User:billing', role: consumer, topics: [orders], group: billing}", access).gone("acl"),
 		on("setQuota", limited).want("producer_byte_rate=1.048576e+06"),
-		on("setQuota, changed", "{type: setQuota, entity: {user: importer}, quotas: {producer_byte_rate: 7, request_percentage: 50.5}}", limited).want("producer_byte_rate=7", "request_percentage=50.5").kills(),
+		on("setQuota, changed", "{type: setQuota, entity: {user: importer}, quotas: {producer_byte_rate: 7, request_percentage: 50.5}}", limited).want("producer_byte_rate=7", "request_percentage=50.5").refuses(),
 		on("setQuota of all", "{type: setQuota, entity: {user: <default>, client-id: importer}, quotas: {producer_byte_rate: 7}}").want("producer_byte_rate=7"),
 		on("removeQuota", "{type: removeQuota, entity: {user: importer}, quotas: [consumer_byte_rate, request_percentage]}", limited).gone("consumer_byte_rate").want("producer_byte_rate"),
-		on("upsertScramUser", user).once().want("user billing: SCRAM-SHA-512, 8192 iterations").kills(),
+		on("upsertScramUser", user).once().want("user billing: SCRAM-SHA-512, 8192 iterations").refuses(),
 		on("upsertScramUser that was there", "{type: upsertScramUser, username: billing, mechanism: SCRAM-SHA-512, iterations: 4096, password: '${env:BILLING_PASSWORD}', previousPassword: '${env:BILLING_OLD_PASSWORD}'}", user).want("4096 iterations"),
 		on("deleteScramUser", "{type: deleteScramUser, username: billing, mechanism: SCRAM-SHA-512, previousPassword: '${env:BILLING_OLD_PASSWORD}'}", user).gone("user billing"),
 
@@ -88,7 +91,7 @@ func operations() []operation {
 		on("resetOffsets by time", "{type: resetOffsets, group: billing, topic: orders, to: {timestamp: '2020-01-01T00:00:00Z'}}", orders, seeds, reading).want("orders/0: 0"),
 		on("resetOffsets, shifted", "{type: resetOffsets, group: billing, topic: orders, to: {shiftBy: 1}, partitions: [0]}", orders, seeds, reading).once().want("orders/0: 2"),
 		on("deleteOffsets", "{type: deleteOffsets, group: billing, topics: [orders]}", orders, seeds, reading).gone("offset of billing"),
-		on("deleteGroup", "{type: deleteGroup, group: billing}", orders, seeds, reading).gone("billing").kills(),
+		on("deleteGroup", "{type: deleteGroup, group: billing}", orders, seeds, reading).gone("billing").refuses(),
 		on("produceRecords", "{type: produceRecords, topic: orders, records: [{key: a, value: {id: 1, total: 9.25}, headers: {source: seed}}, {key: b, value: null}, {value: {base64: AAE=}}, {key: c}]}", orders).
 			without().once().want(`"a" = "{\"id\":1,\"total\":9.25}" source:seed`, `"b" = none`, `"\x00\x01"`, `"c" = none`).kills(),
 

@@ -48,7 +48,7 @@ func promises() []sdktest.Case {
 		Steps: []sdktest.Step{
 			{Apply: fields{"type": "createTopic", "topic": "orders", "partitions": 2, "replicationFactor": 1}},
 			{Apply: fields{"type": "alterTopicConfig", "topic": "orders", "set": fields{"retention.ms": 1000}}},
-			{Apply: fields{"type": "upsertScramUser", "username": "billing", "mechanism": "SCRAM-SHA-512", "password": secret}},
+			{Apply: fields{"type": "setQuota", "entity": fields{"user": "importer"}, "quotas": fields{"producer_byte_rate": 1048576}}},
 		},
 		// It says that it moves replicas, and never does.
 		Slow:    &sdktest.Step{Apply: fields{"type": "alterReplicas", "topic": "there", "assignments": fields{"0": []int{7}}}},
