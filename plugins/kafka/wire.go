@@ -234,13 +234,11 @@ const lookTries = 3
 
 // looks tells whether a request changes nothing.
 func looks(key protocol.ApiKey) bool {
-	switch key {
-	case protocol.Metadata, protocol.FindCoordinator, protocol.DescribeConfigs, protocol.ListOffsets, protocol.Fetch, protocol.OffsetFetch,
+	return slices.Contains([]protocol.ApiKey{
+		protocol.Metadata, protocol.FindCoordinator, protocol.DescribeConfigs, protocol.ListOffsets, protocol.Fetch, protocol.OffsetFetch,
 		protocol.DescribeGroups, protocol.DescribeAcls, protocol.DescribeClientQuotas, protocol.DescribeUserScramCredentials,
-		protocol.ListPartitionReassignments:
-		return true
-	}
-	return false
+		protocol.ListPartitionReassignments,
+	}, key)
 }
 
 // askOnce is ask, once.
