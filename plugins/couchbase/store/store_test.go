@@ -398,3 +398,22 @@ func TestCancelled(t *testing.T) {
 		t.Errorf("append: %v", err)
 	}
 }
+
+// TestTokenOfTheHead refuses a token that the head has outdated, even where the
+// lock's document still has it, as after a break that was cut off.
+func TestTokenOfTheHead(t *testing.T) {
+	t.Parallel()
+	server := couchbasetest.Start(t)
+	s := open(t, server)
+	l := acquire(t, s)
+	lock := server.Documents("flamingockLock")[key]
+	_, err := s.Break(t.Context(), key)
+	must(t, err)
+	server.Put("flamingockLock", key, lock)
+	if err := s.Append(t.Context(), l, batch("a", 10)); !errors.Is(err, store.ErrStale) {
+		t.Errorf("append: %v", err)
+	}
+	if err := s.Renew(t.Context(), l, time.Minute); !errors.Is(err, store.ErrStale) {
+		t.Errorf("renew: %v", err)
+	}
+}
