@@ -73,6 +73,8 @@ func hint(err error) string {
 		return "; the bucket has not enough nodes for its replicas: give `durability` another value, or add nodes"
 	case errors.Is(err, gocb.ErrDurabilityLevelNotAvailable):
 		return "; the bucket does not offer it (an ephemeral one does not persist): give `durability` another value"
+	case noQueries(err):
+		return "; what Java wrote is found by the query service: is there a node with it, and is it up?"
 	case errors.Is(err, gocb.ErrValueTooLarge):
 		return "; a document may have 20 MB"
 	case errors.Is(err, gocb.ErrBucketNotFound):

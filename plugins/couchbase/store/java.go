@@ -213,9 +213,6 @@ func (s *Store) query(ctx context.Context) ([]record, error) {
 			list, err = s.ask(ctx)
 		}
 	}
-	if noQueries(err) && !s.options.Shared {
-		return nil, nil
-	}
 	if err != nil {
 		return nil, &Error{Operation: "query", On: s.keyspace(s.audit), cause: err}
 	}
@@ -274,13 +271,14 @@ type noService struct{ cause error }
 // Error is that of the cause.
 func (e *noService) Error() string { return e.cause.Error() }
 
-// createCollections makes scope and collections, and the indexes that Java has.
-func (s *Store) createCollections(ctx context.Context) error {
+// createCollections makes scope and collections, and the indexes that Java has. fresh
+// is true where Java's audit collection was not there.
+func (s *Store) createCollections(ctx context.Context) (fresh bool, err error) {
 	manager := s.cluster.Bucket(s.options.Bucket).CollectionsV2()
 	if s.options.Scope != "_default" {
 		err := manager.CreateScope(s.options.Scope, &gocb.CreateScopeOptions{Context: ctx, Timeout: callTime})
 		if err != nil && !errors.Is(err, gocb.ErrScopeExists) {
-			return &Error{Operation: "create scope", On: s.options.Bucket + "." + s.options.Scope, cause: ended(ctx, err)}
+			return false, &Error{Operation: "create scope", On: s.options.Bucket + "." + s.options.Scope, cause: ended(ctx, err)}
 		}
 	}
 	for _, c := range []*gocb.Collection{s.audit, s.lock, s.main} {
@@ -289,20 +287,21 @@ func (s *Store) createCollections(ctx context.Context) error {
 			if errors.Is(err, gocb.ErrCollectionExists) {
 				return nil
 			}
+			fresh = fresh || err == nil && c == s.audit
 			return err
 		})
 		if err != nil {
-			return &Error{Operation: "create collection", On: s.keyspace(c), cause: err}
+			return false, &Error{Operation: "create collection", On: s.keyspace(c), cause: err}
 		}
 		if err := s.appear(ctx, c); err != nil {
-			return err
+			return false, err
 		}
 	}
 	for _, c := range []*gocb.Collection{s.audit, s.lock} {
 		// Ours need none, and Java makes them itself.
 		_ = s.createIndex(ctx, c)
 	}
-	return nil
+	return fresh, nil
 }
 
 // appear waits until the nodes know of a new collection.

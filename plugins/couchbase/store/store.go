@@ -70,8 +70,10 @@
 // wrote are found by a query (SQL++), as Java itself reads them. They are taken over
 // into the log by the first append of a store, and, where the collections are shared
 // with Java instances that still run, by the first append of each lease. A store
-// counts as shared by Options.Shared, or once a lock of Java was seen. Java cannot
-// work without the query service: where there is none, there are no entries of Java.
+// counts as shared by Options.Shared, or once a lock of Java was seen. A collection that
+// was made here has nothing of Java's, and no query is sent. In all other cases a query
+// service that cannot be asked is an error: it may only be away, and changes that Java
+// applied would be applied again.
 package couchbasestore
 
 import (
@@ -180,7 +182,8 @@ func (s *Store) prepare(ctx context.Context) error {
 		return err
 	}
 	if d == nil {
-		if err := s.createCollections(ctx); err != nil {
+		fresh, err := s.createCollections(ctx)
+		if err != nil {
 			return err
 		}
 		id := rand.Text()
@@ -188,7 +191,7 @@ func (s *Store) prepare(ctx context.Context) error {
 			if old != nil {
 				return edit{}, nil
 			}
-			return put(&head{ID: id})
+			return put(&head{ID: id, Scanned: fresh})
 		})
 		if err != nil {
 			return err
@@ -233,8 +236,8 @@ type head struct {
 	Prints map[string]seal  `json:"prints,omitempty"`
 	// Pending is the batch of the newest append, which may not be spread yet.
 	Pending *batch `json:"pending,omitempty"`
-	// Scanned is true once the entries that Java had were taken over, Shared once
-	// a lock of Java was seen.
+	// Scanned is true once the entries that Java had were taken over, or where its
+	// collection was made here; Shared once a lock of Java was seen.
 	Scanned bool `json:"scanned,omitempty"`
 	Shared  bool `json:"shared,omitempty"`
 }

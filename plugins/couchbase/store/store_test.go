@@ -372,7 +372,27 @@ func TestWhatJavaReads(t *testing.T) {
 	}
 }
 
-// TestWithoutQueryService needs none, unless Java shares the store.
+// TestQueryServiceAway does not take what Java wrote for nothing where it cannot be
+// asked for: what was applied would be applied again.
+func TestQueryServiceAway(t *testing.T) {
+	t.Parallel()
+	server := couchbasetest.Start(t)
+	server.Put("flamingockAuditLog", "x#a#APPLIED", javaEntry("x", "a", "APPLIED", base))
+	server.WithoutQuery()
+	s := open(t, server)
+	var err error
+	for _, e := range s.Newest(t.Context()) {
+		err = e
+	}
+	if err == nil || !strings.Contains(err.Error(), "query service") {
+		t.Errorf("newest: %v", err)
+	}
+	if err := s.Append(t.Context(), acquire(t, s), batch("b", 10)); err == nil {
+		t.Error("it was appended")
+	}
+}
+
+// TestWithoutQueryService needs none where the collection is new.
 func TestWithoutQueryService(t *testing.T) {
 	t.Parallel()
 	server := couchbasetest.Start(t)
