@@ -273,40 +273,57 @@ func askOnce[R protocol.Message](ctx context.Context, c *Conn, addr string, req 
 	return answer, nil
 }
 
-// metadataAt returns what the broker at addr knows, and of topics if there are any.
-func (c *Conn) metadataAt(ctx context.Context, addr string, topics ...string) (*view, error) {
-	if topics == nil {
-		topics = []string{}
+// askAny is ask of the first bootstrap server that answers.
+func askAny[R protocol.Message](ctx context.Context, c *Conn, req protocol.Message) (answer R, at string, err error) {
+	var first error
+	for _, at = range c.bootstrap {
+		if answer, err = ask[R](ctx, c, at, req); err == nil {
+			return answer, at, nil
+		}
+		var refused *brokerError
+		if errors.As(err, &refused) || ctx.Err() != nil {
+			return answer, at, err // the others would say the same
+		}
+		if first == nil {
+			first = err
+		}
 	}
-	r, err := ask[*metadata.Response](ctx, c, addr, &metadata.Request{TopicNames: topics})
+	return answer, at, first
+}
+
+// about asks for metadata, and that of topics if there are any.
+func about(topics []string) *metadata.Request {
+	if topics == nil {
+		topics = []string{} // else it asks for all
+	}
+	return &metadata.Request{TopicNames: topics}
+}
+
+// metadataAt returns what the broker at addr knows.
+func (c *Conn) metadataAt(ctx context.Context, addr string, topics ...string) (*view, error) {
+	r, err := ask[*metadata.Response](ctx, c, addr, about(topics))
 	if err != nil {
 		return nil, err
 	}
+	return viewOf(r, addr), nil
+}
+
+func viewOf(r *metadata.Response, addr string) *view {
 	v := &view{cluster: r.ClusterID, controller: r.ControllerID, at: addr, topics: r.Topics}
 	for _, b := range r.Brokers {
 		v.brokers = append(v.brokers, broker{b.NodeID, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))), b.Rack})
 	}
 	slices.SortFunc(v.brokers, func(a, b broker) int { return int(a.id - b.id) })
-	return v, nil
+	return v
 }
 
 // view returns what the first bootstrap server that answers knows.
 func (c *Conn) view(ctx context.Context, topics ...string) (*view, error) {
-	var first error
-	for _, addr := range c.bootstrap {
-		v, err := c.metadataAt(ctx, addr, topics...)
-		if err == nil {
-			return v, nil
-		}
-		if first == nil {
-			first = err
-		}
-		var refused *brokerError
-		if errors.As(err, &refused) || ctx.Err() != nil {
-			return nil, err // the others would say the same
-		}
+	r, addr, err := askAny[*metadata.Response](ctx, c, about(topics))
+	if err != nil {
+		return nil, err
 	}
-	return nil, first
+	return viewOf(r, addr), nil
 }
 
 // everywhere tells whether every broker that is alive says yes.
@@ -334,11 +351,7 @@ func (c *Conn) controller(ctx context.Context) (string, error) {
 
 // coordinator returns the broker that coordinates a group.
 func (c *Conn) coordinator(ctx context.Context, group string) (string, error) {
-	v, err := c.view(ctx)
-	if err != nil {
-		return "", err
-	}
-	r, err := ask[*findcoordinator.Response](ctx, c, v.at, &findcoordinator.Request{Key: group})
+	r, _, err := askAny[*findcoordinator.Response](ctx, c, &findcoordinator.Request{Key: group})
 	if err != nil {
 		return "", err
 	}

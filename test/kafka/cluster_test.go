@@ -53,8 +53,9 @@ func (a account) mechanism() sasl.Mechanism {
 
 // cluster is a Kafka with what is beside it, as a test looks at it.
 type cluster struct {
-	t    testing.TB
-	user account
+	t       testing.TB
+	brokers []string
+	user    account
 	// values are the target system.
 	values map[string]any
 	client *kgo.Client
@@ -94,7 +95,7 @@ func newFake(t testing.TB, brokers int) *fake {
 // newCluster connects to a cluster.
 func newCluster(t testing.TB, brokers []string, user account, registry, connect string) *cluster {
 	t.Helper()
-	c := &cluster{t: t, user: user, connect: connect, values: map[string]any{
+	c := &cluster{t: t, brokers: brokers, user: user, connect: connect, values: map[string]any{
 		"bootstrapServers": brokers,
 		"sasl":             map[string]any{"mechanism": "SCRAM-SHA-512", "username": user.name, "password": user.reference},
 	}}

@@ -85,15 +85,19 @@ func operations() []operation {
 		on("upsertScramUser that was there", "{type: upsertScramUser, username: billing, mechanism: SCRAM-SHA-512, iterations: 4096, password: '${env:BILLING_PASSWORD}', previousPassword: '${env:BILLING_OLD_PASSWORD}'}", user).want("4096 iterations"),
 		on("deleteScramUser", "{type: deleteScramUser, username: billing, mechanism: SCRAM-SHA-512, previousPassword: '${env:BILLING_OLD_PASSWORD}'}", user).gone("user billing"),
 
-		on("resetOffsets", reading, orders, seeds).want("offset of billing in orders/0: 1").kills(),
+		on("resetOffsets", reading, orders, seeds).want("offset of billing in orders/0: 1").refuses(),
 		on("resetOffsets to the beginning", "{type: resetOffsets, group: billing, topic: orders, to: earliest}", orders, seeds, reading).want("orders/0: 0", "orders/1: 0", "orders/2: 0"),
 		on("resetOffsets to the end", "{type: resetOffsets, group: billing, topic: orders, to: latest}", orders, seeds, reading).want("orders/0: 3", "orders/1: 1"),
 		on("resetOffsets by time", "{type: resetOffsets, group: billing, topic: orders, to: {timestamp: '2020-01-01T00:00:00Z'}}", orders, seeds, reading).want("orders/0: 0"),
 		on("resetOffsets, shifted", "{type: resetOffsets, group: billing, topic: orders, to: {shiftBy: 1}, partitions: [0]}", orders, seeds, reading).once().want("orders/0: 2"),
+		on("resetOffsets of a new group", "{type: resetOffsets, group: billing, topic: orders, to: latest}", "{type: createTopic, topic: orders}").want("orders/0: 0").kills(),
 		on("deleteOffsets", "{type: deleteOffsets, group: billing, topics: [orders]}", orders, seeds, reading).gone("offset of billing"),
 		on("deleteGroup", "{type: deleteGroup, group: billing}", orders, seeds, reading).gone("billing").refuses(),
 		on("produceRecords", "{type: produceRecords, topic: orders, records: [{key: a, value: {id: 1, total: 9.25}, headers: {source: seed}}, {key: b, value: null}, {value: {base64: AAE=}}, {key: c}]}", orders).
-			without().once().want(`"a" = "{\"id\":1,\"total\":9.25}" source:seed`, `"b" = none`, `"\x00\x01"`, `"c" = none`).kills(),
+			without().once().want(`"a" = "{\"id\":1,\"total\":9.25}" source:seed`, `"b" = none`, `"\x00\x01"`, `"c" = none`).refuses(),
+
+		on("produceRecords to one partition", "{type: produceRecords, topic: orders, records: [{key: a, value: '1'}, {key: b, value: '2'}]}", "{type: createTopic, topic: orders}").
+			without().once().want(`"b" = "2"`).kills(),
 
 		on("registerSchema", schema).want("schema of orders-value"),
 		on("registerSchema that was there", schema, schema).nothing(),

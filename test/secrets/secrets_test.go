@@ -14,7 +14,7 @@ import (
 	"github.com/flamingock/flamingock-go/test/e2etest"
 )
 
-func TestMain(m *testing.M) { os.Exit(e2etest.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(e2etest.Main(m, "kafka")) }
 
 // The values that must not show up. Each stands in one place.
 const (
