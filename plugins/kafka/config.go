@@ -223,6 +223,9 @@ func (c *Config) complete(env func(name string) string) error {
 
 // words splits a list at commas and spaces.
 func words(text string) []string {
+	if text == "" {
+		return nil
+	}
 	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 }
 

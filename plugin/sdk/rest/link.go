@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -165,8 +166,13 @@ func (l *Link) make(ctx context.Context, f *Finder, items []LinkItem, in bool) e
 		if err == nil {
 			return nil
 		}
-		// What the answer was lost of is seen in the set.
-		if !errors.Is(err, ErrAmbiguous) || ctx.Err() != nil || try == tries {
+		// What was done, by a request whose answer was lost or by somebody else, is seen
+		// in the set.
+		done := IsStatus(err, http.StatusNotFound)
+		if in {
+			done = IsStatus(err, http.StatusConflict)
+		}
+		if !done && !errors.Is(err, ErrAmbiguous) || ctx.Err() != nil || try == tries {
 			return err
 		}
 		if err := Sleep(ctx, f.client.backoff(try)); err != nil {
