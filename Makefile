@@ -11,6 +11,7 @@ BENCHFLAGS ?=
 golangci_version := 2.15.0
 gobin := $(or $(shell go env GOBIN),$(shell go env GOPATH)/bin)
 export PATH := $(gobin):$(PATH)
+export GORACE := suppressions=$(CURDIR)/.ci/race-suppressions
 
 tool := go tool -modfile=tools.mod
 generated := plugin/proto/pluginv1

@@ -2,7 +2,12 @@
 package main
 
 import (
+	"io"
+	"os"
 	"strings"
+
+	"github.com/grpc-ecosystem/go-grpc-middleware/logging/settable"
+	"google.golang.org/grpc/grpclog"
 
 	"github.com/flamingock/flamingock-go/plugin/sdk"
 	"github.com/flamingock/flamingock-go/plugins/couchbase"
@@ -12,6 +17,9 @@ import (
 var version string
 
 func main() {
+	// A client for couchbase2:// replaces gRPC's logger by one of this type while the
+	// plugin's own server uses it. With one of another type that could end in a panic.
+	grpc_logsettable.ReplaceGrpcLoggerV2().Set(grpclog.NewLoggerV2(io.Discard, io.Discard, os.Stderr))
 	p := couchbase.New()
 	if v := strings.TrimPrefix(version, "v"); v != "" {
 		p.Version = v
