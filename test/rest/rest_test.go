@@ -41,6 +41,8 @@ func operations() []optest.Operation {
 		{Name: "patch, remove", Setup: []string{makeShelf}, Apply: "{type: patchShelf, shelf: A, remove: {tags: [x, q]}}", Want: []string{`"tags":["y"]`}},
 		{Name: "patch a list that is not there", Setup: []string{others}, Apply: "{type: patchShelf, shelf: B, add: {tags: [z]}}"},
 		{Name: "unset", Setup: []string{makeShelf}, Apply: "{type: patchShelf, shelf: A, unset: [colour, other]}", Gone: []string{"colour"}},
+		{Name: "labels, which are merged", Setup: []string{"{type: createShelf, shelf: A, set: {labels: {a: '1'}}}"}, Apply: "{type: patchShelf, shelf: A, set: {labels: {b: '2', c: '3'}}, unset: [labels.a]}", Want: []string{`"labels":{"b":"2","c":"3"}`}},
+		{Name: "labels where there are none", Setup: []string{others}, Apply: "{type: patchShelf, shelf: B, set: {labels: {b: '2', c: '3'}}}", Want: []string{`"labels":{"b":"2","c":"3"}`}},
 		{Name: "delete", Setup: []string{makeShelf, makeBook}, Apply: "{type: deleteBook, shelf: A, book: Emma, allowDestroy: true}", Gone: []string{"Emma"}},
 		{Name: "delete what is not there", Setup: []string{makeShelf}, Apply: "{type: deleteBook, shelf: A, book: Emma, allowDestroy: true}", Nothing: true},
 		{Name: "assert", Setup: []string{makeShelf}, Apply: "{type: assertShelf, shelf: A, expect: {colour: red}}", Nothing: true},
@@ -194,6 +196,26 @@ func TestUndoRefusesWhatSomebodyChanged(t *testing.T) {
 	}
 	if got := s.state(); got != before {
 		t.Errorf("undo changed\n%s\nto\n%s", before, got)
+	}
+}
+
+// TestUndoTakesItsOwnLabels undoes a change of labels, which the service merges,
+// after somebody else has added one.
+func TestUndoTakesItsOwnLabels(t *testing.T) {
+	t.Parallel()
+	s, w := world(t)
+	s.add("shelves", map[string]any{"name": "A"})
+	if err := w.Run("labels", "{type: patchShelf, shelf: A, set: {labels: {mine: '1'}}}", "auto"); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	s.objects["shelves"][0]["labels"] = map[string]any{"mine": "1", "theirs": "2"}
+	s.mu.Unlock()
+	if err := w.Undo("labels"); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.state(); !strings.Contains(got, `"labels":{"theirs":"2"}`) {
+		t.Errorf("got %s", got)
 	}
 }
 

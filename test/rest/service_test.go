@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -142,6 +143,10 @@ func (s *service) do(w http.ResponseWriter, r *http.Request) {
 				delete(list[at], key)
 				continue
 			}
+			if labels, ok := v.(map[string]any); ok && key == "labels" {
+				list[at][key] = merged(list[at][key], labels)
+				continue
+			}
 			list[at][key] = v
 		}
 		answer(told(list[at]))
@@ -153,6 +158,16 @@ func (s *service) do(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// merged returns had with the labels of a change; null takes one away.
+func merged(had any, labels map[string]any) map[string]any {
+	out := map[string]any{}
+	old, _ := had.(map[string]any)
+	maps.Copy(out, old)
+	maps.Copy(out, labels)
+	maps.DeleteFunc(out, func(_ string, v any) bool { return v == nil })
+	return out
+}
+
 // state is everything that the service has, without ids.
 func (s *service) state() string {
 	s.mu.Lock()
@@ -162,7 +177,9 @@ func (s *service) state() string {
 		for _, o := range list {
 			c := map[string]any{}
 			for key, v := range o {
-				if list, ok := v.([]any); key != "id" && (!ok || len(list) > 0) {
+				list, isList := v.([]any)
+				labels, isObject := v.(map[string]any)
+				if key != "id" && (!isList || len(list) > 0) && (!isObject || len(labels) > 0) {
 					c[key] = v
 				}
 			}
@@ -212,7 +229,7 @@ func shelf() *rest.Resource {
 	return &rest.Resource{
 		Name: "shelf", Summary: "a shelf", Path: "shelves", Identity: []rest.Field{{Key: "shelf", Name: "name"}},
 		IsID: func(s string) bool { return strings.HasPrefix(s, "id-") }, ReadOnly: []string{"id"}, Cascade: "its books",
-		Secret: []string{"password"},
+		Secret: []string{"password"}, Merged: []string{"labels"},
 		Dropped: func(got, body sdk.Object) []string {
 			if _, locked := got.Get("locked"); !locked {
 				return nil

@@ -174,7 +174,7 @@ func (e edits) changes(r *Resource, o sdk.Object) []change {
 		c := change{Path: x.path, Had: had, Old: got, New: x.value}
 		if !had {
 			// What it is in may be missing as well.
-			c.Path = missingPart(o, x.path)
+			c.Path = r.missingPart(o, x.path)
 			c.New, _ = Get(e.apply(o), c.Path)
 		}
 		if !slices.ContainsFunc(out, func(other change) bool { return other.Path == c.Path }) {
@@ -207,13 +207,15 @@ func (e edits) changes(r *Resource, o sdk.Object) []change {
 	return out
 }
 
-// missingPart returns the shortest path on the way to path that o does not have.
-func missingPart(o sdk.Object, path string) string {
+// missingPart returns the shortest path on the way to path that o does not have. An
+// object that the service merges is not one: only its keys can be taken away.
+func (r *Resource) missingPart(o sdk.Object, path string) string {
 	for i := range path {
-		if path[i] == '.' {
-			if _, ok := Get(o, path[:i]); !ok {
-				return path[:i]
-			}
+		if path[i] != '.' || slices.Contains(r.Merged, path[:i]) {
+			continue
+		}
+		if _, ok := Get(o, path[:i]); !ok {
+			return path[:i]
 		}
 	}
 	return path
@@ -321,7 +323,7 @@ func (f *Finder) restore(ctx context.Context, r *Resource, one *found, changes [
 			conflicts = append(conflicts, fmt.Sprintf("%s is %s", c.Path, show(got)))
 			continue
 		case !c.Had:
-			wanted = cleared(wanted, c.Path, c.New)
+			wanted = r.cleared(wanted, c.Path, c.New)
 		default:
 			wanted = with(wanted, c.Path, c.Old)
 		}
@@ -340,10 +342,13 @@ func (f *Finder) restore(ctx context.Context, r *Resource, one *found, changes [
 	return f.update(ctx, r, one, wanted, paths)
 }
 
-// cleared returns o without value at path. A field of the object itself is null,
-// which asks the service to remove it; a list is empty, since services know no
-// difference and seldom take null for one.
-func cleared(o sdk.Object, path string, value any) sdk.Object {
+// cleared returns o without value at path. A field of the object itself, and a key
+// of one that is merged, is null, which asks the service to remove it; a list is
+// empty, since services know no difference and seldom take null for one.
+func (r *Resource) cleared(o sdk.Object, path string, value any) sdk.Object {
+	if i := strings.LastIndexByte(path, '.'); i > 0 && slices.Contains(r.Merged, path[:i]) {
+		return with(o, path, nil)
+	}
 	if _, ok := value.([]any); ok {
 		return with(o, path, []any{})
 	}

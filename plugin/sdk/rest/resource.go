@@ -98,6 +98,9 @@ type Resource struct {
 	// Untold are paths that are no secrets, and that the service does not tell
 	// either.
 	Untold []string
+	// Merged are paths of objects that the service does not replace: it takes the keys
+	// that it is sent, keeps the others, and removes one that is null.
+	Merged []string
 	// Dropped returns the paths that a change of the object would lose, because the
 	// service replaces what holds them and does not tell them. got is the object as
 	// the service tells it, body what would be sent. Optional.
