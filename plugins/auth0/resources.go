@@ -31,7 +31,11 @@ func clients() *rest.Resource {
 			"resource_server_identifier", "external_metadata_type", "external_metadata_created_by", "external_client_id", "jwks_uri",
 			"third_party_security_mode",
 		},
-		Secret:  []string{"encryption_key.pub"},
+		Secret: []string{"encryption_key.pub"}, Merged: []string{"client_metadata"},
+		Untold: []string{
+			"client_authentication_methods.private_key_jwt.credentials", "client_authentication_methods.tls_client_auth.credentials",
+			"client_authentication_methods.self_signed_tls_client_auth.credentials", "signed_request_object.credentials",
+		},
 		Cascade: "its grants and its place in organizations and connections",
 	}
 }
@@ -43,7 +47,7 @@ func resourceServers() *rest.Resource {
 		Filter: func(identity map[string]any) url.Values {
 			return url.Values{"identifiers": {text(identity["identifier"])}}
 		},
-		ReadOnly: []string{"id", "is_system", "client_id"}, Secret: []string{"signing_secret"},
+		ReadOnly: []string{"id", "is_system", "client_id"}, Secret: []string{"signing_secret"}, Untold: []string{"token_encryption.encryption_key.pem"},
 		Cascade: "the grants and permissions on it",
 	}
 }
@@ -199,32 +203,33 @@ func resources() []*rest.Resource {
 			Secret: []string{"sink.httpAuthorization", "sink.splunkToken", "sink.datadogApiKey", "sink.mixpanelServiceAccountPassword", "sink.segmentWriteKey"},
 		},
 		{
-			Name: "eventStream", Summary: "a stream of events", Path: "event-streams", Identity: named("eventStream"), IsID: id("est_[A-Za-z0-9]{16}"),
-			Pages: checkpoint{}, ReadOnly: append([]string{"id"}, times...), Secret: []string{"destination.configuration.webhook_authorization.token"},
+			Name: "eventStream", Summary: "a stream of events", Path: "event-streams", Identity: named("eventStream"), IsID: id("est_[A-Za-z0-9]{22}"),
+			Pages: checkpoint{}, ReadOnly: append([]string{"id"}, times...),
+			Secret: []string{"destination.configuration.webhook_authorization.token", "destination.configuration.webhook_authorization.password"},
 		},
 		{
 			Name: "customDomain", Summary: "a domain of the tenant's own", Path: "custom-domains", Identity: []rest.Field{{Key: "domain"}},
-			ID: "custom_domain_id", IsID: id("cd_[A-Za-z0-9]{16}"), Pages: checkpoint{}, CreateOnly: []string{"domain", "type"},
+			ID: "custom_domain_id", IsID: id("cd_[A-Za-z0-9]{16}"), Pages: checkpoint{}, CreateOnly: []string{"domain", "type"}, Merged: []string{"domain_metadata"},
 			ReadOnly: []string{"custom_domain_id", "primary", "status", "verification", "origin_domain_name", "certificate", "is_default", "verification_method"},
 		},
 		{
-			Name: "networkAcl", Summary: "an access control list", Path: "network-acls", Identity: []rest.Field{{Key: "description"}}, IsID: id("acl_[A-Za-z0-9]+"),
+			Name: "networkAcl", Summary: "an access control list", Path: "network-acls", Identity: []rest.Field{{Key: "description"}}, IsID: id("acl_[A-Za-z0-9]{22}"),
 			ReadOnly: append([]string{"id"}, times...),
 		},
 		{
 			Name: "selfServiceProfile", Summary: "a profile of self-service", Path: "self-service-profiles", Identity: named("selfServiceProfile"),
-			IsID: id("ssp_[A-Za-z0-9]+"), ReadOnly: append([]string{"id"}, times...),
+			IsID: id("ssp_[A-Za-z0-9]{22}"), ReadOnly: append([]string{"id"}, times...),
 		},
 		{
 			Name: "tokenExchangeProfile", Summary: "a profile of token exchange", Path: "token-exchange-profiles", Identity: named("tokenExchangeProfile"),
-			IsID: id("tep_[A-Za-z0-9]+"), Pages: checkpoint{}, ReadOnly: append([]string{"id"}, times...), CreateOnly: []string{"type", "action_id"},
+			IsID: id("tep_[A-Za-z0-9]{16}"), Pages: checkpoint{}, ReadOnly: append([]string{"id"}, times...), CreateOnly: []string{"type", "action_id"},
 		},
 		{
-			Name: "form", Summary: "a form", Path: "forms", Identity: named("form"), IsID: id("ap_[A-Za-z0-9]+"), Bare: true,
+			Name: "form", Summary: "a form", Path: "forms", Identity: named("form"), IsID: id("ap_[A-Za-z0-9]{22}"), Bare: true,
 			ReadOnly: append([]string{"id", "embedded_at", "submitted_at", "flow_count", "links"}, times...),
 		},
 		{
-			Name: "flow", Summary: "a flow", Path: "flows", Identity: named("flow"), IsID: id("af_[A-Za-z0-9]+"), Bare: true,
+			Name: "flow", Summary: "a flow", Path: "flows", Identity: named("flow"), IsID: id("af_[A-Za-z0-9]{22}"), Bare: true,
 			ReadOnly: append([]string{"id", "executed_at"}, times...),
 		},
 		{
@@ -242,7 +247,8 @@ func resources() []*rest.Resource {
 				})
 			},
 			ReadOnly:   []string{"user_id", "identities", "last_login", "last_ip", "logins_count", "last_password_reset", "multifactor", "created_at", "updated_at", "name_verified"},
-			CreateOnly: []string{"connection", "user_id"}, Secret: []string{"password"},
+			CreateOnly: []string{"connection", "user_id"}, Secret: []string{"password"}, Untold: []string{"verify_email"},
+			Merged: []string{"user_metadata", "app_metadata"},
 		},
 		{Name: "rule", Summary: "a rule (Auth0 no longer takes new ones)", Path: "rules", Identity: named("rule"), IsID: id("rul_[A-Za-z0-9]{16}"), Verbs: []string{rest.Delete, rest.Assert}, ReadOnly: []string{"id"}},
 		{Name: "hook", Summary: "a hook (Auth0 no longer takes new ones)", Path: "hooks", Identity: named("hook"), Verbs: []string{rest.Delete, rest.Assert}, ReadOnly: []string{"id"}},

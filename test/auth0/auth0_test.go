@@ -74,6 +74,8 @@ func operations() []optest.Operation {
 		{Name: "createClient", Setup: []string{job}, Apply: webApp, Want: []string{"Web App"}},
 		{Name: "createClient, with its secret", Apply: "{type: createClient, client: Job, output: {client_secret: box/job}}", Once: true},
 		{Name: "patchClient", Setup: []string{webApp}, Apply: "{type: patchClient, client: Web App, set: {jwt_configuration: {lifetime_in_seconds: 90}}, add: {callbacks: ['https://b.example.com'], allowed_logout_urls: ['https://c.example.com']}}", Want: []string{"b.example.com", `"alg":"RS256"`}},
+		{Name: "patchClient, metadata", Setup: []string{"{type: createClient, client: Web App, set: {client_metadata: {a: '1'}}}"}, Apply: "{type: patchClient, client: Web App, set: {client_metadata: {b: '2'}}, unset: [client_metadata.a]}", Want: []string{`"client_metadata":{"b":"2"}`}},
+		{Name: "createClient, with a key", Apply: "{type: createClient, client: Web App, set: {client_authentication_methods: {private_key_jwt: {credentials: [{credential_type: public_key, name: a, pem: '-----BEGIN PUBLIC KEY-----'}]}}}}", Want: []string{"private_key_jwt"}},
 		{Name: "deleteClient", Setup: []string{webApp, job}, Apply: "{type: deleteClient, client: Web App, allowDestroy: true}", Gone: []string{"Web App"}},
 		{Name: "assertClient", Setup: []string{webApp}, Apply: "{type: assertClient, client: Web App, expect: {app_type: spa}}", Nothing: true},
 		{Name: "createResourceServer", Apply: api, Want: []string{"read:orders"}},
@@ -110,7 +112,16 @@ func operations() []optest.Operation {
 		{Name: "createLogStream", Apply: "{type: createLogStream, logStream: Datadog, set: {type: datadog, sink: {datadogRegion: eu, datadogApiKey: '${env:FLAMINGOCK_TEST_SECRET}'}}}"},
 		{Name: "createCustomDomain", Apply: domain},
 		{Name: "createUser", Setup: []string{db}, Apply: user, Want: []string{"a@example.com"}},
-		{Name: "deleteRule", Apply: "{type: deleteRule, rule: old, allowDestroy: true}", Gone: []string{`"old"`}, Rollback: "none"},
+		{Name: "createUser, who gets no mail", Setup: []string{db}, Apply: "{type: createUser, email: a@example.com, connection: Users, set: {password: '${env:FLAMINGOCK_TEST_SECRET}', verify_email: false}}"},
+		{Name: "patchCustomDomain, metadata", Setup: []string{domain}, Apply: "{type: patchCustomDomain, domain: login.example.com, set: {domain_metadata: {a: '1'}}}"},
+		{Name: "createEventStream", Apply: "{type: createEventStream, eventStream: users, set: {subscriptions: [{event_type: user.created}], destination: {type: eventbridge, configuration: {aws_account_id: '242109005777', aws_region: us-east-2}}}}"},
+		{Name: "createNetworkAcl", Apply: "{type: createNetworkAcl, description: block, set: {active: true, priority: 1, rule: {action: {block: true}, scope: tenant, match: {geo_country_codes: [XX]}}}}"},
+		{Name: "createSelfServiceProfile", Apply: "{type: createSelfServiceProfile, selfServiceProfile: default, set: {description: a}}"},
+		{Name: "createTokenExchangeProfile", Setup: []string{"{type: deployAction, action: enrich, trigger: custom-token-exchange, triggerVersion: v1, code: 'exports.a = 1'}"}, Apply: "{type: createTokenExchangeProfile, tokenExchangeProfile: legacy, set: {subject_token_type: 'urn:acme:legacy', action_id: {$lookup: action/enrich}, type: custom_authentication}}"},
+		{Name: "createForm", Apply: "{type: createForm, form: signup, set: {nodes: []}}"},
+		{Name: "createFlow", Apply: "{type: createFlow, flow: signup, set: {actions: []}}"},
+		{Name: "deleteRule", Apply: "{type: deleteRule, rule: old, allowDestroy: true}", Gone: []string{"function("}, Rollback: "none"},
+		{Name: "deleteHook", Apply: "{type: deleteHook, hook: old, allowDestroy: true}", Gone: []string{"module.exports"}, Rollback: "none"},
 	}
 }
 
@@ -300,7 +311,7 @@ func TestExamples(t *testing.T) {
 	t.Parallel()
 	_, w := world(t)
 	w.Alike = optest.Resource
-	w.Examples("../../plugins/auth0/README.md", "rotateClientSecret", "verifyCustomDomain", "createEventStream")
+	w.Examples("../../plugins/auth0/README.md", "rotateClientSecret", "verifyCustomDomain")
 }
 
 // TestSecretsStayAway looks for secrets in everything that is left behind.

@@ -14,6 +14,12 @@ type kind struct {
 	list string
 	// created is the status of an answer to a create, and deleted to a delete.
 	created, deleted int
+	// told404: to delete what is not there is an error.
+	told404 bool
+	// wrapped: a list is in an object even where no page is asked for.
+	wrapped bool
+	// brief are the fields that a list tells; nil is all.
+	brief []string
 	// unique is the field that no two objects share.
 	unique string
 	// make completes a new object.
@@ -26,9 +32,9 @@ func withID(prefix string) func(a *Tenant, o Object, collection string) {
 	return func(_ *Tenant, o Object, _ string) { o["id"] = prefix + random(16) }
 }
 
-func dated(prefix string) func(a *Tenant, o Object, collection string) {
+func dated(prefix string, n int) func(a *Tenant, o Object, collection string) {
 	return func(_ *Tenant, o Object, _ string) {
-		o["id"], o["created_at"], o["updated_at"] = prefix+random(16), when, when
+		o["id"], o["created_at"], o["updated_at"] = prefix+random(n), when, when
 	}
 }
 
@@ -45,17 +51,20 @@ func kinds() map[string]kind {
 			o["id"], o["is_system"] = strings.Repeat("0", 16)+fmt.Sprintf("%08x", len(random(8))+int(random(1)[0])), false
 			o["id"] = hex(24)
 		}},
-		"connections":             {list: "connections", created: 201, deleted: 204, unique: "name", make: withID("con_")},
-		"roles":                   {list: "roles", created: 200, deleted: 200, unique: "name", make: withID("rol_")},
-		"organizations":           {list: "organizations", created: 201, deleted: 204, unique: "name", make: withID("org_")},
-		"log-streams":             {created: 200, deleted: 204, make: func(_ *Tenant, o Object, _ string) { o["id"], o["status"] = "lst_"+random(16), "active" }},
-		"event-streams":           {list: "eventStreams", created: 201, deleted: 204, make: dated("est_")},
-		"network-acls":            {list: "network_acls", created: 201, deleted: 204, make: dated("acl_")},
-		"self-service-profiles":   {list: "self_service_profiles", created: 201, deleted: 204, make: dated("ssp_")},
-		"token-exchange-profiles": {list: "token_exchange_profiles", created: 201, deleted: 204, make: dated("tep_")},
-		"forms":                   {list: "forms", created: 201, deleted: 204, make: dated("ap_")},
-		"flows":                   {list: "flows", created: 201, deleted: 204, make: dated("af_")},
+		"connections":             {list: "connections", created: 201, deleted: 202, unique: "name", make: withID("con_")},
+		"roles":                   {list: "roles", created: 200, deleted: 200, told404: true, unique: "name", make: withID("rol_")},
+		"organizations":           {list: "organizations", created: 201, deleted: 204, told404: true, unique: "name", make: withID("org_")},
+		"log-streams":             {created: 200, deleted: 204, told404: true, make: func(_ *Tenant, o Object, _ string) { o["id"], o["status"] = "lst_"+random(16), "active" }},
+		"event-streams":           {list: "eventStreams", created: 201, deleted: 204, wrapped: true, make: dated("est_", 22)},
+		"network-acls":            {list: "network_acls", created: 201, deleted: 204, told404: true, make: dated("acl_", 22)},
+		"self-service-profiles":   {list: "self_service_profiles", created: 201, deleted: 204, make: dated("ssp_", 22)},
+		"token-exchange-profiles": {list: "token_exchange_profiles", created: 201, deleted: 204, wrapped: true, make: dated("tep_", 16)},
+		"forms":                   {list: "forms", created: 201, deleted: 204, told404: true, brief: []string{"id", "name", "description", "created_at", "updated_at"}, make: dated("ap_", 22)},
+		"flows":                   {list: "flows", created: 201, deleted: 204, told404: true, brief: []string{"id", "name", "description", "created_at", "updated_at"}, make: dated("af_", 22)},
 		"rules":                   {list: "rules", created: 201, deleted: 204, make: withID("rul_")},
+		"hooks": {list: "hooks", created: 201, deleted: 204, told404: true, make: func(_ *Tenant, o Object, _ string) {
+			o["id"], o["dependencies"] = "01"+strings.ToUpper(hex(24)), Object{}
+		}},
 		"custom-domains": {list: "custom_domains", created: 201, deleted: 204, unique: "domain", make: func(_ *Tenant, o Object, _ string) {
 			o["custom_domain_id"], o["primary"], o["status"] = "cd_"+random(16), false, "pending_verification"
 			o["verification"] = Object{"methods": []any{Object{"name": "cname", "record": "acme-cd.edge.tenants.eu.auth0.com", "domain": o["domain"]}}}
@@ -67,7 +76,7 @@ func kinds() map[string]kind {
 			o["user_id"], o["created_at"], o["updated_at"] = "auth0|"+id, when, when
 			o["identities"] = []any{Object{"connection": connection, "user_id": id, "provider": "auth0", "isSocial": false}}
 		}},
-		"actions/actions": {list: "actions", created: 201, deleted: 204, unique: "name", make: func(_ *Tenant, o Object, _ string) {
+		"actions/actions": {list: "actions", created: 201, deleted: 204, told404: true, unique: "name", make: func(_ *Tenant, o Object, _ string) {
 			h := hex(32)
 			o["id"], o["created_at"], o["updated_at"] = h[:8]+"-"+h[8:12]+"-"+h[12:16]+"-"+h[16:20]+"-"+h[20:], when, when
 			o["status"], o["all_changes_deployed"] = "pending", false
@@ -145,14 +154,50 @@ func (a *Tenant) api(w http.ResponseWriter, r *http.Request, parts []string, in 
 
 func last(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
 
-// merge does what PATCH does: each field is replaced, and null removes one.
+// merge does what PATCH does: each field is replaced, and null removes one. Metadata
+// of clients, users and custom domains are merged in their turn.
 func merge(o Object, body map[string]any) {
 	for name, v := range body {
 		if v == nil {
 			delete(o, name)
 			continue
 		}
+		if part, ok := v.(map[string]any); ok && strings.HasSuffix(name, "_metadata") {
+			old, _ := o[name].(map[string]any)
+			whole := maps.Clone(old)
+			if whole == nil {
+				whole = map[string]any{}
+			}
+			merge(whole, part)
+			v = whole
+		}
 		o[name] = v
+	}
+}
+
+// keep turns what is sent into what is kept: credentials of clients get ids.
+func keep(collection string, o Object) {
+	switch collection {
+	case "clients":
+		methods, _ := o["client_authentication_methods"].(map[string]any)
+		for _, name := range slices.Sorted(maps.Keys(methods)) {
+			withIDs(methods[name])
+		}
+		withIDs(o["signed_request_object"])
+	case "users":
+		delete(o, "verify_email")
+		delete(o, "connection")
+	}
+}
+
+// withIDs puts ids in the place of new credentials.
+func withIDs(v any) {
+	holder, _ := v.(map[string]any)
+	list, _ := holder["credentials"].([]any)
+	for i, x := range list {
+		if c, ok := x.(map[string]any); ok && c["id"] == nil {
+			list[i] = map[string]any{"id": "cred_" + random(22)}
+		}
 	}
 }
 
@@ -174,7 +219,15 @@ func (a *Tenant) collection(w http.ResponseWriter, r *http.Request, k kind, path
 			reply(w, http.StatusOK, told(list[0]))
 			return
 		}
-		a.page(w, r, k.list, a.filtered(r, path, list))
+		list = a.filtered(r, path, list)
+		if k.brief != nil {
+			list = slices.Clone(list)
+			for i, o := range list {
+				list[i] = maps.Clone(o)
+				maps.DeleteFunc(list[i], func(name string, _ any) bool { return !slices.Contains(k.brief, name) })
+			}
+		}
+		a.page(w, r, k.list, k.wrapped, list)
 	case http.MethodPost:
 		if single && len(list) > 0 || k.unique != "" && slices.ContainsFunc(list, func(o Object) bool { return o[k.unique] == body[k.unique] }) {
 			conflict(w, last(path))
@@ -184,6 +237,7 @@ func (a *Tenant) collection(w http.ResponseWriter, r *http.Request, k kind, path
 		if k.make != nil {
 			k.make(a, o, path)
 		}
+		keep(path, o)
 		a.objects.Add(path, o)
 		out := told(o)
 		if secret := a.secrets[fmt.Sprint(o["client_id"])]; path == "clients" && secret != "" {
@@ -192,6 +246,10 @@ func (a *Tenant) collection(w http.ResponseWriter, r *http.Request, k kind, path
 		reply(w, k.created, out)
 	case http.MethodPatch, http.MethodPut, http.MethodDelete:
 		if !single || len(list) == 0 {
+			if single && r.Method == http.MethodDelete {
+				reply(w, k.deleted, nil)
+				return
+			}
 			missing(w, "object")
 			return
 		}
@@ -233,8 +291,8 @@ func (*Tenant) filtered(r *http.Request, path string, list []Object) []Object {
 func (a *Tenant) object(w http.ResponseWriter, r *http.Request, k kind, collection, id string, body Object) {
 	o := a.objects.Get(collection, id)
 	if o == nil {
-		if r.Method == http.MethodDelete && collection == "clients" {
-			reply(w, http.StatusNoContent, nil) // as the API does
+		if r.Method == http.MethodDelete && !k.told404 {
+			reply(w, http.StatusNoContent, nil)
 			return
 		}
 		missing(w, last(collection))
@@ -255,8 +313,13 @@ func (a *Tenant) object(w http.ResponseWriter, r *http.Request, k kind, collecti
 				a.sets[path] = slices.DeleteFunc(list, func(b Object) bool { return b["action_id"] == id })
 			}
 		}
+		if collection == "connections" {
+			reply(w, k.deleted, Object{"deleted_at": when})
+			return
+		}
 		reply(w, k.deleted, nil)
 	default:
+		keep(collection, body)
 		merge(o, body)
 		if collection == "actions/actions" {
 			o["status"], o["all_changes_deployed"] = "pending", false

@@ -47,6 +47,11 @@ func (a *Tenant) special(w http.ResponseWriter, r *http.Request, parts []string,
 		}
 		reply(w, http.StatusOK, o)
 	case is("PUT", "prompts", "*", "custom-text", "*"), is("PUT", "prompts", "*", "partials"):
+		// What is empty is not kept.
+		maps.DeleteFunc(body, func(_ string, v any) bool {
+			o, ok := v.(map[string]any)
+			return ok && len(o) == 0
+		})
 		a.settings[path] = body
 		if len(body) == 0 {
 			delete(a.settings, path)
@@ -70,7 +75,7 @@ func (a *Tenant) special(w http.ResponseWriter, r *http.Request, parts []string,
 		}
 		reply(w, http.StatusOK, o)
 	case is("GET", "connections", "*", "clients"):
-		a.page(w, r, "clients", a.sets[path])
+		a.page(w, r, "clients", true, a.sets[path])
 	case is("PATCH", "connections", "*", "clients"):
 		list, _ := in.([]any)
 		for _, x := range list {
@@ -110,7 +115,7 @@ func (a *Tenant) put(path, key string, o Object, in bool) {
 
 func (a *Tenant) permissions(w http.ResponseWriter, r *http.Request, path string, body Object) {
 	if r.Method == http.MethodGet {
-		a.page(w, r, "permissions", a.sets[path])
+		a.page(w, r, "permissions", false, a.sets[path])
 		return
 	}
 	list, _ := body["permissions"].([]any)
@@ -141,7 +146,7 @@ func (a *Tenant) permissions(w http.ResponseWriter, r *http.Request, path string
 // members is a set of ids.
 func (a *Tenant) members(w http.ResponseWriter, r *http.Request, path, name, key, list string, body Object) {
 	if r.Method == http.MethodGet {
-		a.page(w, r, list, a.sets[path])
+		a.page(w, r, list, false, a.sets[path])
 		return
 	}
 	items, _ := body[name].([]any)
@@ -166,6 +171,12 @@ func (a *Tenant) actions(w http.ResponseWriter, r *http.Request, is func(method 
 			o["status"] = "building"
 		case "building":
 			o["status"] = "built"
+			dependencies, _ := o["dependencies"].([]any)
+			for _, x := range dependencies {
+				if d, ok := x.(map[string]any); ok {
+					delete(d, "registry_url")
+				}
+			}
 		}
 		reply(w, http.StatusOK, told(o))
 	case is("POST", "actions", "actions", "*", "deploy"):
@@ -177,7 +188,7 @@ func (a *Tenant) actions(w http.ResponseWriter, r *http.Request, is func(method 
 			apiError(w, http.StatusBadRequest, "action_not_built", "A draft must be in the 'built' state before it can be deployed.")
 		default:
 			a.versions++
-			version := Object{"id": fmt.Sprintf("00000000-0000-0000-0000-%012d", a.versions), "action_id": parts[2], "number": a.versions, "status": "built", "deployed": true}
+			version := Object{"id": fmt.Sprintf("00000000-0000-0000-0000-%012d", a.versions), "number": a.versions, "status": "built", "deployed": true}
 			for _, name := range []string{"code", "runtime", "dependencies", "secrets"} {
 				version[name] = o[name]
 			}
@@ -201,7 +212,11 @@ func (a *Tenant) actions(w http.ResponseWriter, r *http.Request, is func(method 
 		a.deployed(o, version)
 		reply(w, http.StatusAccepted, told(version))
 	case is("GET", "actions", "triggers", "*", "bindings"):
-		a.page(w, r, "bindings", a.sets[path])
+		shown := []Object{}
+		for _, b := range a.sets[path] {
+			shown = append(shown, bindingTold(b))
+		}
+		a.page(w, r, "bindings", false, shown)
 	case is("PATCH", "actions", "triggers", "*", "bindings"):
 		a.bind(w, parts[2], path, body)
 	default:

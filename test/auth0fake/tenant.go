@@ -88,6 +88,11 @@ func New(t testing.TB) *Tenant {
 			}
 			o["identities"] = list
 		}
+		for name, v := range o {
+			if m, ok := v.(map[string]any); ok && len(m) == 0 && strings.HasSuffix(name, "_metadata") {
+				delete(o, name) // the API leaves it empty once its last key is gone
+			}
+		}
 		if v, ok := o["deployed_version"].(Object); ok {
 			v = maps.Clone(v)
 			delete(v, "id")
@@ -100,6 +105,7 @@ func New(t testing.TB) *Tenant {
 		a.objects.Add("guardian/factors", Object{"name": name, "enabled": false})
 	}
 	a.objects.Add("rules", Object{"id": "rul_" + random(16), "name": "old", "script": "function(u, c, cb) { cb(null, u, c) }", "enabled": true, "order": 1, "stage": "login_success"})
+	a.objects.Add("hooks", Object{"id": "01" + strings.ToUpper(hex(24)), "name": "old", "script": "module.exports = (u, c, cb) => cb(null, u)", "enabled": true, "triggerId": "pre-user-registration"})
 	a.Server = &restfake.Server{Service: a, Spec: func(r *http.Request) *restfake.Spec {
 		if !strings.HasPrefix(r.URL.Path, base) {
 			return nil
@@ -275,8 +281,9 @@ func (a *Tenant) giveToken(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, Object{"access_token": token, "token_type": "Bearer", "expires_in": 86400, "scope": a.Scopes})
 }
 
-// page answers with a page of a list.
-func (a *Tenant) page(w http.ResponseWriter, r *http.Request, name string, list []Object) {
+// page answers with a page of a list. Where none is asked for, the list is in an
+// object only if it is wrapped.
+func (a *Tenant) page(w http.ResponseWriter, r *http.Request, name string, wrapped bool, list []Object) {
 	q := r.URL.Query()
 	out := make([]Object, len(list))
 	for i, o := range list {
@@ -288,7 +295,8 @@ func (a *Tenant) page(w http.ResponseWriter, r *http.Request, name string, list 
 		from, _ := strconv.Atoi(q.Get("from"))
 		end := min(from+take, len(out))
 		answer := Object{name: out[min(from, len(out)):end]}
-		if end < len(out) {
+		// Members end with a page that is empty.
+		if end < len(out) || name == "members" && from < len(out) {
 			answer["next"] = strconv.Itoa(end)
 		}
 		reply(w, http.StatusOK, answer)
@@ -302,9 +310,15 @@ func (a *Tenant) page(w http.ResponseWriter, r *http.Request, name string, list 
 	part := out[min(n*size, len(out)):min((n+1)*size, len(out))]
 	switch {
 	case name == "actions" || name == "bindings":
-		reply(w, http.StatusOK, Object{name: part, "page": n, "per_page": size, "total": len(out)})
+		answer := Object{name: part, "per_page": size, "total": len(out)}
+		if n > 0 {
+			answer["page"] = n
+		}
+		reply(w, http.StatusOK, answer)
 	case q.Get("include_totals") == "true":
 		reply(w, http.StatusOK, Object{name: part, "start": n * size, "limit": size, "total": len(out)})
+	case wrapped:
+		reply(w, http.StatusOK, Object{name: part})
 	default:
 		reply(w, http.StatusOK, part)
 	}
@@ -313,8 +327,11 @@ func (a *Tenant) page(w http.ResponseWriter, r *http.Request, name string, list 
 // told returns an object without what the API does not tell.
 func told(o Object) Object {
 	out := maps.Clone(o)
-	for _, name := range []string{"password", "client_secret", "deployed_version_id", "action_id"} {
-		delete(out, name)
+	for _, path := range []string{
+		"password", "client_secret", "deployed_version_id", "options.client_secret", "credentials.api_key", "credentials.smtp_pass", "credentials.secretAccessKey",
+		"destination.configuration.webhook_authorization.token", "destination.configuration.webhook_authorization.password", "token_encryption.encryption_key.pem",
+	} {
+		hide(out, strings.Split(path, "."))
 	}
 	if list, ok := o["secrets"].([]any); ok {
 		names := []any{}
@@ -325,19 +342,20 @@ func told(o Object) Object {
 		}
 		out["secrets"] = names
 	}
-	if credentials, ok := o["credentials"].(map[string]any); ok {
-		credentials = maps.Clone(credentials)
-		for _, name := range []string{"api_key", "smtp_pass", "secretAccessKey"} {
-			delete(credentials, name)
-		}
-		out["credentials"] = credentials
-	}
-	if options, ok := o["options"].(map[string]any); ok {
-		options = maps.Clone(options)
-		delete(options, "client_secret")
-		out["options"] = options
-	}
 	return out
+}
+
+// hide takes what is at path out of o. What it is in is copied.
+func hide(o map[string]any, path []string) {
+	if len(path) == 1 {
+		delete(o, path[0])
+		return
+	}
+	if inner, ok := o[path[0]].(map[string]any); ok {
+		inner = maps.Clone(inner)
+		hide(inner, path[1:])
+		o[path[0]] = inner
+	}
 }
 
 func missing(w http.ResponseWriter, what string) {
