@@ -144,6 +144,8 @@ func TestRefusals(t *testing.T) {
 		{"what cannot be changed", []string{shelf}, "{type: patchBook, shelf: A, book: B, set: {author: x}}", "author cannot be changed"},
 		{"a plain secret", nil, "{type: createShelf, shelf: A, set: {password: hunter3}}", "secret"},
 		{"no change", []string{shelf}, "{type: patchShelf, shelf: A}", "the step changes nothing"},
+		{"a name that looks like a path", []string{shelf}, "{type: patchShelf, shelf: A, set: {labels: {'https://example.com/a': '1'}}}", `the name "https://example.com/a" has a dot`},
+		{"a name that looks like a path, replaced", []string{shelf}, "{type: createShelf, shelf: A, set: {labels: {a.b: '1'}}, onConflict: replace}", `the name "a.b" has a dot`},
 		{"an unknown lookup", nil, "{type: createShelf, shelf: A, set: {x: {$lookup: chair/B}}}", `there is no kind of object "chair"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

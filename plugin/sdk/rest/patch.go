@@ -497,6 +497,9 @@ func (r *Resource) checkSet(c *sdk.Check[sdk.None, Payload], s *sdk.CheckStep[Pa
 			}
 		}
 	})
+	if name := dotted(p.Object(keySet)); name != "" && (!making || p.onConflict() == Replace) {
+		report("/"+keySet, "dotted-name", fmt.Sprintf("the name %q has a dot, which separates the names of a path", name), "change it in a create that does not replace, or by other means")
+	}
 	if !making && len(r.editKeys(*p)) == 0 {
 		report("", "nothing-to-do", "the step changes nothing", "write `set:`, `unset:`, `add:` or `remove:`")
 	}

@@ -206,6 +206,21 @@ func leaves(o sdk.Object, prefix string, yield func(path string, v any)) {
 	}
 }
 
+// dotted returns a name with a dot in it, in o or below; "" where there is none.
+func dotted(o sdk.Object) string {
+	for key, v := range o.All() {
+		if strings.Contains(key, ".") {
+			return key
+		}
+		if inner, ok := v.(sdk.Object); ok {
+			if name := dotted(inner); name != "" {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
 // show returns v for people, shortened.
 func show(v any) string {
 	b, err := json.Marshal(v)
