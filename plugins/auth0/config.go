@@ -42,12 +42,12 @@ type Config struct {
 func (c *Config) fill() error {
 	c.Domain = cmp.Or(c.Domain, os.Getenv("AUTH0_DOMAIN"))
 	c.Audience = cmp.Or(c.Audience, os.Getenv("AUTH0_AUDIENCE"))
+	c.ClientID = cmp.Or(c.ClientID, os.Getenv("AUTH0_CLIENT_ID"))
+	c.SigningAlgorithm = cmp.Or(c.SigningAlgorithm, os.Getenv("AUTH0_CLIENT_ASSERTION_SIGNING_ALG"), os.Getenv("AUTH0_CLIENT_SIGNING_ALGORITHM"))
 	if c.ClientSecret == "" && c.PrivateKey == "" && c.APIToken == "" {
 		c.APIToken = sdk.Secret(cmp.Or(os.Getenv("AUTH0_API_TOKEN"), os.Getenv("AUTH0_ACCESS_TOKEN")))
-		c.ClientID = cmp.Or(c.ClientID, os.Getenv("AUTH0_CLIENT_ID"))
 		c.ClientSecret = sdk.Secret(os.Getenv("AUTH0_CLIENT_SECRET"))
 		c.PrivateKey = sdk.Secret(os.Getenv("AUTH0_CLIENT_ASSERTION_PRIVATE_KEY"))
-		c.SigningAlgorithm = cmp.Or(c.SigningAlgorithm, os.Getenv("AUTH0_CLIENT_ASSERTION_SIGNING_ALG"), os.Getenv("AUTH0_CLIENT_SIGNING_ALGORITHM"))
 		if path := os.Getenv("AUTH0_CLIENT_SIGNING_KEY_PATH"); c.PrivateKey == "" && path != "" {
 			b, err := os.ReadFile(path)
 			if err != nil {

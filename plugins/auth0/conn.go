@@ -74,7 +74,11 @@ func health(ctx context.Context, c *Conn) error {
 		return err
 	}
 	if want := c.config.ExpectedTenant; want != "" {
-		if got := c.observer.claims().tenant(); got != "" && got != want {
+		got := c.observer.claims().tenant()
+		if got == "" {
+			got = "not known, since the token does not say who issued it"
+		}
+		if got != want {
 			return &sdk.Error{
 				Code: sdk.Invalid, Part: -1, Err: errOtherTenant,
 				Message: fmt.Sprintf("connect to Auth0: the tenant is %s, and expectedTenant says %s", got, want), Hint: "mend domain or expectedTenant",

@@ -226,6 +226,33 @@ func TestMissingScopesAreSaidFirst(t *testing.T) {
 	}
 }
 
+// TestOtherTenantIsRefused takes no token but one of the tenant that is expected.
+func TestOtherTenantIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ expected, token, want string }{
+		{auth0fake.Domain, "", ""},
+		{"other.eu.auth0.com", "", "the tenant is acme.eu.auth0.com, and expectedTenant says other.eu.auth0.com"},
+		{auth0fake.Domain, "hunter2-secret", "the tenant is not known"},
+	} {
+		t.Run(c.expected+" "+c.token, func(t *testing.T) {
+			t.Parallel()
+			a, w := world(t)
+			w.Values["expectedTenant"] = c.expected
+			if c.token != "" {
+				w.Values["apiToken"] = "${env:FLAMINGOCK_TEST_SECRET}"
+				a.Allow(c.token)
+			}
+			err := w.Run("change", role, "auto")
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if made := len(a.Objects("roles")) == 1; made != (c.want == "") {
+				t.Errorf("made: %t", made)
+			}
+		})
+	}
+}
+
 // TestExpiredToken lets the token expire in the middle.
 func TestExpiredToken(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/http"
 	"net/url"
@@ -40,23 +41,28 @@ func recordings(t *testing.T) map[string][]exchange {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(dir)), "test/data/recordings/*.yaml"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("%d recordings, %v", len(files), err)
-	}
 	out := map[string][]exchange{}
-	for _, file := range files {
+	root := filepath.Join(strings.TrimSpace(string(dir)), "test", "data", "recordings")
+	err = filepath.WalkDir(root, func(file string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
 		b, err := os.ReadFile(file)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		var tape struct {
 			Interactions []exchange `yaml:"interactions"`
 		}
 		if err := yaml.Unmarshal(b, &tape); err != nil {
-			t.Fatalf("%s: %v", file, err)
+			return fmt.Errorf("%s: %w", file, err)
 		}
-		out[strings.TrimSuffix(filepath.Base(file), ".yaml")] = tape.Interactions
+		name, err := filepath.Rel(root, strings.TrimSuffix(file, ".yaml"))
+		out[name] = tape.Interactions
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return out
 }
@@ -66,8 +72,7 @@ func recordings(t *testing.T) map[string][]exchange {
 func replayed() []string {
 	out := []string{
 		"POST client-grants", "GET client-grants", "PATCH client-grants/*", "DELETE client-grants/*",
-		"POST connections", "GET connections", "GET connections/*", "DELETE connections/*",
-		"POST log-streams", "GET log-streams", "DELETE log-streams/*",
+		"GET attack-protection/*", "PATCH attack-protection/*", "GET guardian/factors", "PUT guardian/factors/*",
 		"POST users", "GET users-by-email", "GET users/*", "PATCH users/*", "DELETE users/*",
 		"POST rules", "GET rules", "GET rules/*", "DELETE rules/*", "POST hooks", "GET hooks", "GET hooks/*", "DELETE hooks/*",
 		"POST emails/provider", "GET emails/provider", "PATCH emails/provider", "DELETE emails/provider",
@@ -85,7 +90,7 @@ func replayed() []string {
 		"POST actions/actions/*/deploy", "POST actions/actions/*/versions/*/deploy", "GET actions/triggers/*/bindings", "PATCH actions/triggers/*/bindings",
 	}
 	for _, path := range []string{
-		"clients", "resource-servers", "roles", "organizations", "organizations/*/enabled_connections", "actions/actions", "event-streams",
+		"clients", "connections", "log-streams", "resource-servers", "roles", "organizations", "organizations/*/enabled_connections", "actions/actions", "event-streams",
 		"network-acls", "self-service-profiles", "token-exchange-profiles", "forms", "flows", "custom-domains",
 	} {
 		out = append(out, "POST "+path, "GET "+path, "GET "+path+"/*", "PATCH "+path+"/*", "DELETE "+path+"/*")
@@ -112,8 +117,8 @@ func excused(path, field string) bool {
 		return slices.Contains([]string{"enable_apis_section", "idle_ephemeral_session_lifetime_in_minutes"}, field)
 	case "custom-domains": // it was added later
 		return field == "domain"
-	case "connections": // it was not known then
-		return field == "schema_version"
+	case "connections": // strategies do not tell all of their options
+		return slices.Contains([]string{"schema_version", "signingCert", "authorizationURL", "tokenURL"}, field)
 	}
 	return false
 }
@@ -129,8 +134,6 @@ func TestRecordings(t *testing.T) {
 	t.Parallel()
 	all := recordings(t)
 	for _, name := range []string{
-		// The tenant refuses what an application of this kind must not have.
-		"TestClientGrant_ExpressConfiguration", "TestResourceServer_ExpressConfiguration", "TestClient_ExpressConfiguration",
 		// They use what the plugin does not: a create that deploys, and PUT.
 		"TestActionManager_CreateWithDeploy", "TestNetworkACLManager_Update",
 	} {
@@ -147,6 +150,9 @@ func TestRecordings(t *testing.T) {
 		for i, x := range all[name] {
 			_, path, api := strings.Cut(x.Request.URL, "/api/v2/")
 			path, _, _ = strings.Cut(path, "?")
+			if x.Response.Code == http.StatusBadRequest {
+				break // the tenant has rules that the fake does not know
+			}
 			at := slices.IndexFunc(replayed(), func(pattern string) bool { return like(pattern, x.Request.Method+" "+path) })
 			if api && at >= 0 {
 				count[replayed()[at]]++
@@ -235,8 +241,11 @@ func (p *player) play(x exchange, pattern, path string) {
 	want := x.Response.Code
 	again := p.deleted[u.Path]
 	p.deleted[u.Path] = x.Request.Method == http.MethodDelete
-	if n, ok := renewed()[pattern]; ok && want < 300 && !again {
+	switch n, ok := renewed()[pattern]; {
+	case ok && want < 300 && !again:
 		want = n
+	case again && want == http.StatusAccepted:
+		want = http.StatusNoContent // it was still being deleted
 	}
 	if status != want {
 		p.t.Errorf("%s: the fake says %d %s, the tenant %d %s", p.what, status, b, x.Response.Code, x.Response.Body)

@@ -54,7 +54,7 @@ func kinds() map[string]kind {
 		"connections":             {list: "connections", created: 201, deleted: 202, unique: "name", make: withID("con_")},
 		"roles":                   {list: "roles", created: 200, deleted: 200, told404: true, unique: "name", make: withID("rol_")},
 		"organizations":           {list: "organizations", created: 201, deleted: 204, told404: true, unique: "name", make: withID("org_")},
-		"log-streams":             {created: 200, deleted: 204, told404: true, make: func(_ *Tenant, o Object, _ string) { o["id"], o["status"] = "lst_"+random(16), "active" }},
+		"log-streams":             {created: 200, deleted: 204, make: func(_ *Tenant, o Object, _ string) { o["id"], o["status"] = "lst_"+random(16), "active" }},
 		"event-streams":           {list: "eventStreams", created: 201, deleted: 204, wrapped: true, make: dated("est_", 22)},
 		"network-acls":            {list: "network_acls", created: 201, deleted: 204, told404: true, make: dated("acl_", 22)},
 		"self-service-profiles":   {list: "self_service_profiles", created: 201, deleted: 204, make: dated("ssp_", 22)},

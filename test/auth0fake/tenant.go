@@ -71,9 +71,11 @@ func New(t testing.TB) *Tenant {
 			"tenants/settings": {"friendly_name": "Acme", "flags": Object{"enable_apis_section": false}},
 			"branding":         {"colors": Object{"primary": "#0059d6"}},
 			"prompts":          {"universal_login_experience": "new", "identifier_first": false},
-			"attack-protection/brute-force-protection": {"enabled": false, "max_attempts": 10, "mode": "count_per_identifier_and_ip"},
-			"risk-assessments/settings":                {"enabled": false},
-			"supplemental-signals":                     {"akamai_enabled": false},
+			"attack-protection/brute-force-protection":      {"enabled": false, "max_attempts": 10, "mode": "count_per_identifier_and_ip"},
+			"attack-protection/breached-password-detection": {"enabled": false, "shields": []any{}, "admin_notification_frequency": []any{}, "method": "standard"},
+			"attack-protection/suspicious-ip-throttling":    {"enabled": true, "shields": []any{"admin_notification"}, "allowlist": []any{}},
+			"risk-assessments/settings":                     {"enabled": false},
+			"supplemental-signals":                          {"akamai_enabled": false},
 		},
 		sets: map[string][]Object{}, secrets: map[string]string{}, valid: map[string]bool{}, PageSize: 100, Scopes: "",
 	}
@@ -101,7 +103,7 @@ func New(t testing.TB) *Tenant {
 		}
 		return o
 	}
-	for _, name := range []string{"sms", "otp", "email"} {
+	for _, name := range []string{"sms", "otp", "email", "duo", "push-notification", "recovery-code", "webauthn-platform", "webauthn-roaming"} {
 		a.objects.Add("guardian/factors", Object{"name": name, "enabled": false})
 	}
 	a.objects.Add("rules", Object{"id": "rul_" + random(16), "name": "old", "script": "function(u, c, cb) { cb(null, u, c) }", "enabled": true, "order": 1, "stage": "login_success"})
@@ -206,6 +208,13 @@ func (a *Tenant) ExpireToken() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	clear(a.valid)
+}
+
+// Allow makes a token valid.
+func (a *Tenant) Allow(token string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.valid[token] = true
 }
 
 // apiError is how the API says what is wrong.
