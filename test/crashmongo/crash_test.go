@@ -6,14 +6,14 @@
 //
 // The table is gone through on a replica set, with a change that is one
 // transaction and with one that cannot be, and on a server that stands alone; with
-// the audit store in the same database, and in a file of SQLite.
+// the audit store in the same database, and in a file of SQLite. What the store has a
+// part in is tried with one in DynamoDB too.
 package crashmongo
 
 import (
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,53 +26,58 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(e2etest.Main(m)) }
 
-// lease is that of the locks. It must be longer than a busy machine keeps a
-// process from running.
-const lease = "4s"
-
 // deployment is a place of the target and of the audit store.
 type deployment struct {
 	name string
 	open func(testing.TB) *e2etest.MongoDB
-	// transactions tells whether the target has them, apart whether the store is
-	// in a file.
-	transactions, apart bool
+	// audit opens an audit store apart; nil where it is in the target's database.
+	audit func(testing.TB) *e2etest.Audit
+	// transactions tells whether the target has them.
+	transactions bool
+	// mixed tells that both are servers, of two kinds.
+	mixed bool
 }
+
+func (d deployment) apart() bool { return d.audit != nil }
 
 func deployments() []deployment {
 	return []deployment{
-		{"replica set", e2etest.MongoDBReplicaSet, true, false},
-		{"replica set, store apart", e2etest.MongoDBApart, true, true},
-		{"standalone", e2etest.MongoDBStandalone, false, false},
-		{"standalone, store apart", e2etest.MongoDBStandaloneApart, false, true},
+		{name: "replica set", open: e2etest.MongoDBReplicaSet, transactions: true},
+		{name: "replica set, store apart", open: e2etest.MongoDBReplicaSet, audit: e2etest.SQLiteAudit, transactions: true},
+		{name: "standalone", open: e2etest.MongoDBStandalone},
+		{name: "standalone, store apart", open: e2etest.MongoDBStandalone, audit: e2etest.SQLiteAudit},
+		mixed(),
+	}
+}
+
+// mixed is a target in MongoDB and an audit store in DynamoDB.
+func mixed() deployment {
+	return deployment{
+		name: "replica set, store in DynamoDB", open: e2etest.MongoDBReplicaSet, transactions: true, mixed: true,
+		audit: func(t testing.TB) *e2etest.Audit { return e2etest.DynamoDBLocal(t).Audit() },
 	}
 }
 
 // world is a project on a deployment, whose first change is applied.
 type world struct {
 	*e2etest.MongoDB
+	*e2etest.Trial
 	t *testing.T
-	p *e2etest.Project
 }
 
-func newWorld(t *testing.T, d *e2etest.MongoDB) *world {
+func newWorld(t *testing.T, d deployment) *world {
 	t.Helper()
-	w := &world{MongoDB: d, t: t, p: e2etest.New(t, d.Config+"lock: {lease: "+lease+"}\n")}
-	w.p.Template = "mongodb"
-	w.p.Change(1, "base", "steps:\n"+
+	w := &world{MongoDB: d.open(t), t: t}
+	audit := w.MongoDB.Audit()
+	if d.apart() {
+		audit = d.audit(t)
+	}
+	w.Trial = e2etest.NewTrial(t, audit, w.Config, "mongodb")
+	w.P.Change(1, "base", "steps:\n"+
 		"  - apply: {type: createCollection, collection: gate}\n"+
 		"  - apply: {type: insert, collection: t, documents: [{_id: 5, n: 0}]}\n")
-	w.p.Must(0, "apply")
+	w.P.Must(0, "apply")
 	return w
-}
-
-// end checks what must hold at the end of every test.
-func (w *world) end() {
-	w.t.Helper()
-	w.CheckTrail()
-	if got := w.Trail("base"); len(got) != 2 {
-		w.t.Errorf("the first change was touched again: %v", got)
-	}
 }
 
 // form is a way in which a change with two documents can be written: 10 in the
@@ -102,9 +107,10 @@ func noTransaction() form {
 type where func(d deployment, f form) bool
 
 func everywhere(deployment, form) bool          { return true }
+func alike(d deployment, _ form) bool           { return !d.mixed }
 func transactions(_ deployment, f form) bool    { return f.transactional }
-func noTransactions(_ deployment, f form) bool  { return !f.transactional }
-func storeInDatabase(d deployment, _ form) bool { return !d.apart }
+func noTransactions(d deployment, f form) bool  { return !f.transactional && !d.mixed }
+func storeInDatabase(d deployment, _ form) bool { return !d.apart() }
 
 // each runs a test on every deployment for the forms that it has.
 func each(t *testing.T, when where, f func(t *testing.T, w *world, f form)) {
@@ -116,37 +122,20 @@ func each(t *testing.T, when where, f func(t *testing.T, w *world, f form)) {
 			}
 			t.Run(d.name+", "+form.name, func(t *testing.T) {
 				t.Parallel()
-				w := newWorld(t, d.open(t))
-				w.p.Change(2, "x", form.steps)
+				w := newWorld(t, d)
+				w.P.Change(2, "x", form.steps)
 				f(t, w, form)
-				w.end()
+				w.End()
 			})
 		}
 	}
 }
 
-// kill is a way to die: the command alone, whose plugin has to follow by itself,
-// or both at once.
-type kill struct {
-	name string
-	do   func(*e2etest.Process)
-}
-
-func kills() []kill {
-	return []kill{
-		{"command", func(pr *e2etest.Process) { pr.Kill() }},
-		{"command and plugin", func(pr *e2etest.Process) {
-			pr.SignalAll(syscall.SIGKILL)
-			pr.Wait(10 * time.Second)
-		}},
-	}
-}
-
 // eachKill is each for both ways to die.
-func eachKill(t *testing.T, when where, f func(t *testing.T, w *world, f form, k kill)) {
+func eachKill(t *testing.T, when where, f func(t *testing.T, w *world, f form, k e2etest.Kill)) {
 	t.Helper()
-	for _, k := range kills() {
-		t.Run("kill "+k.name, func(t *testing.T) {
+	for _, k := range e2etest.Kills() {
+		t.Run("kill "+k.Name, func(t *testing.T) {
 			t.Parallel()
 			each(t, when, func(t *testing.T, w *world, form form) { f(t, w, form, k) })
 		})
@@ -171,75 +160,29 @@ func (w *world) effects(f form) {
 	}
 }
 
-// states checks the entries of the change x: one of several trails is right.
-func (w *world) states(want ...string) {
-	w.t.Helper()
-	if got := w.States("x"); !slices.Contains(want, got) {
-		w.t.Errorf("the audit trail of x is\n  %s\nwant\n  %s", got, strings.Join(want, "\nor\n  "))
-	}
-	starts := 0
-	for _, e := range w.Trail("x") {
-		if e.State == "STARTED" || strings.HasPrefix(e.State, "MANUAL_") {
-			starts++
-		}
-	}
-	if n := w.Executions("x"); n != starts {
-		w.t.Errorf("the entries are of %d executions, and %d have begun", n, starts)
-	}
-}
-
-// recovered checks that the run said that it found the change applied.
-func (w *world) recovered(r e2etest.Result) {
-	w.t.Helper()
-	w.states("STARTED APPLIED")
-	if !strings.Contains(r.Stderr, "x  found applied by an interrupted run, recorded") || !strings.Contains(r.Stdout, "1 recovered") {
-		w.t.Errorf("it does not say that it recovered the change:\n%s", r)
-	}
-	trail := w.Trail("x")
-	end := trail[len(trail)-1]
-	if end.Operation != "recover" || end.Execution != trail[0].Execution || end.Reason == "" {
-		w.t.Errorf("the entry that settles the interrupted execution is %+v", end)
-	}
-}
-
-// again runs the next apply, which must not take long, and checks that the one
-// after it has nothing to do.
-func (w *world) again() e2etest.Result {
-	w.t.Helper()
-	begin := time.Now()
-	r := w.p.Must(0, "apply")
-	if d := time.Since(begin); d > 25*time.Second {
-		w.t.Errorf("the run after the crash took %s:\n%s", d, r)
-	}
-	if idle := w.p.Must(0, "apply"); !strings.Contains(idle.Stdout, "nothing to do") {
-		w.t.Errorf("the run after the recovery has something to do:\n%s", idle)
-	}
-	return r
-}
-
 func TestPoint1BeforeStarted(t *testing.T) {
 	t.Parallel()
-	eachKill(t, everywhere, func(t *testing.T, w *world, f form, k kill) {
-		if w.Store == "sqlite" {
+	eachKill(t, alike, func(t *testing.T, w *world, f form, k e2etest.Kill) {
+		if w.Kind == "sqlite" {
 			release := w.HoldFile()
-			run := w.p.Start("apply")
+			run := w.P.Start("apply")
 			run.Eventually("it is under way", func() bool { return len(run.Plugins()) > 0 })
-			k.do(run)
+			k.Do(run)
 			release()
 		} else {
 			// The first one takes the lock, the second one appends.
 			h := w.Hold(e2etest.Which{Command: "update", Collection: "flamingockStore", Skip: 1})
-			run := w.p.Start("apply")
+			run := w.P.Start("apply")
 			h.Wait(run)
-			k.do(run)
+			k.Do(run)
 			h.Drop()
 		}
 		if got := w.States("x"); got != "" {
 			t.Fatalf("it recorded %s", got)
 		}
-		w.again()
+		w.Again()
 		w.effects(f)
-		w.states("STARTED APPLIED")
+		w.Expect("STARTED APPLIED")
 	})
 }
 
@@ -247,40 +190,40 @@ func TestPoint1BeforeStarted(t *testing.T) {
 // lost, without one it is decided.
 func TestPoint1InTheAppend(t *testing.T) {
 	t.Parallel()
-	eachKill(t, storeInDatabase, func(t *testing.T, w *world, f form, k kill) {
+	eachKill(t, storeInDatabase, func(t *testing.T, w *world, f form, k e2etest.Kill) {
 		h := w.Hold(e2etest.Which{Command: "insert", Collection: "flamingockAuditLog"})
-		run := w.p.Start("apply")
+		run := w.P.Start("apply")
 		h.Wait(run)
-		k.do(run)
+		k.Do(run)
 		h.Drop()
-		w.again()
+		w.Again()
 		w.effects(f)
 		if w.Standalone {
-			w.states("STARTED STARTED APPLIED")
+			w.Expect("STARTED STARTED APPLIED")
 		} else {
-			w.states("STARTED APPLIED")
+			w.Expect("STARTED APPLIED")
 		}
 	})
 }
 
 func TestPoint2AfterStarted(t *testing.T) {
 	t.Parallel()
-	eachKill(t, everywhere, func(t *testing.T, w *world, f form, k kill) {
+	eachKill(t, everywhere, func(t *testing.T, w *world, f form, k e2etest.Kill) {
 		which := e2etest.Which{Command: "listIndexes", Collection: "t"}
 		if f.transactional {
 			which = e2etest.Which{Command: "findAndModify", Collection: "flamingockFence"}
 		}
 		h := w.Hold(which)
-		run := w.p.Start("apply")
+		run := w.P.Start("apply")
 		h.Wait(run)
 		if !w.HasState("x", "STARTED") {
 			t.Error("the target was touched before STARTED was recorded")
 		}
-		k.do(run)
+		k.Do(run)
 		h.Drop()
-		w.again()
+		w.Again()
 		w.effects(f)
-		w.states("STARTED STARTED APPLIED")
+		w.Expect("STARTED STARTED APPLIED")
 	})
 }
 
@@ -292,25 +235,25 @@ func TestPoint3And4InTheMiddle(t *testing.T) {
 	for _, arrives := range []bool{false, true} {
 		t.Run(fmt.Sprintf("the command arrives %t", arrives), func(t *testing.T) {
 			t.Parallel()
-			eachKill(t, everywhere, func(t *testing.T, w *world, f form, k kill) {
+			eachKill(t, everywhere, func(t *testing.T, w *world, f form, k e2etest.Kill) {
 				h := w.Hold(e2etest.Which{Command: "insert", Collection: "gate"})
-				run := w.p.Start("apply")
+				run := w.P.Start("apply")
 				h.Wait(run)
 				if got := w.IDs("t"); !f.transactional && got != "5, 10" {
 					t.Errorf("t holds %q before the third step", got)
 				}
-				k.do(run)
+				k.Do(run)
 				if arrives {
 					h.Pass()
 				} else {
 					h.Drop()
 				}
-				r := w.again()
+				r := w.Again()
 				w.effects(f)
 				if !f.transactional && arrives {
-					w.recovered(r)
+					w.Recovered(r)
 				} else {
-					w.states("STARTED STARTED APPLIED")
+					w.Expect("STARTED STARTED APPLIED")
 				}
 			})
 		})
@@ -325,7 +268,7 @@ func TestPoint4InTheIndex(t *testing.T) {
 			t.Parallel()
 			each(t, noTransactions, func(t *testing.T, w *world, f form) {
 				h := w.Hold(e2etest.Which{Command: "createIndexes", Collection: "t"})
-				run := w.p.Start("apply")
+				run := w.P.Start("apply")
 				h.Wait(run)
 				run.SignalAll(syscall.SIGKILL)
 				run.Wait(10 * time.Second)
@@ -334,10 +277,10 @@ func TestPoint4InTheIndex(t *testing.T) {
 				} else {
 					h.Drop()
 				}
-				w.again()
+				w.Again()
 				w.effects(f)
-				w.states("STARTED STARTED APPLIED")
-				w.p.Must(0, "undo", "--change", "x", "--yes")
+				w.Expect("STARTED STARTED APPLIED")
+				w.P.Must(0, "undo", "--change", "x", "--yes")
 				if got := w.Indexes("t"); got != "" {
 					t.Errorf("the undo leaves the index %s behind", got)
 				}
@@ -352,24 +295,24 @@ func TestPoint3InTheCommit(t *testing.T) {
 	for _, arrives := range []bool{false, true} {
 		t.Run(fmt.Sprintf("the commit arrives %t", arrives), func(t *testing.T) {
 			t.Parallel()
-			eachKill(t, transactions, func(t *testing.T, w *world, f form, k kill) {
+			eachKill(t, transactions, func(t *testing.T, w *world, f form, k e2etest.Kill) {
 				run, h := w.untilCommit(e2etest.Which{})
-				k.do(run)
+				k.Do(run)
 				if arrives {
 					h.Pass()
 				} else {
 					h.Drop()
 				}
 				committed := w.IDs("gate") == "1"
-				if k.name != "command" && committed != arrives {
+				if k.Name != "command" && committed != arrives {
 					t.Errorf("committed: %t, and the commit arrived: %t", committed, arrives)
 				}
-				r := w.again()
+				r := w.Again()
 				w.effects(f)
 				if committed {
-					w.recovered(r)
+					w.Recovered(r)
 				} else {
-					w.states("STARTED STARTED APPLIED")
+					w.Expect("STARTED STARTED APPLIED")
 				}
 			})
 		})
@@ -380,7 +323,7 @@ func TestPoint3InTheCommit(t *testing.T) {
 func (w *world) untilCommit(which e2etest.Which) (*e2etest.Process, *e2etest.Held) {
 	w.t.Helper()
 	middle := w.Hold(e2etest.Which{Command: "insert", Collection: "gate"})
-	run := w.p.Start("apply")
+	run := w.P.Start("apply")
 	middle.Wait(run)
 	which.Command = "commitTransaction"
 	h := w.Hold(which)
@@ -393,20 +336,20 @@ func (w *world) untilCommit(which e2etest.Which) (*e2etest.Process, *e2etest.Hel
 // not know it yet.
 func TestPoint5AfterTheChange(t *testing.T) {
 	t.Parallel()
-	eachKill(t, everywhere, func(t *testing.T, w *world, f form, k kill) {
+	eachKill(t, everywhere, func(t *testing.T, w *world, f form, k e2etest.Kill) {
 		var run *e2etest.Process
 		var h *e2etest.Held
 		if f.transactional {
 			run, h = w.untilCommit(e2etest.Which{Replies: true})
 		} else {
 			h = w.Hold(e2etest.Which{Command: "insert", Collection: "gate", Replies: true})
-			run = w.p.Start("apply")
+			run = w.P.Start("apply")
 			h.Wait(run)
 		}
-		k.do(run)
+		k.Do(run)
 		h.Drop()
 		w.effects(f)
-		w.recovered(w.again())
+		w.Recovered(w.Again())
 		w.effects(f)
 	})
 }
@@ -415,40 +358,39 @@ func TestPoint5AfterTheChange(t *testing.T) {
 // and is about to record it.
 func TestPoint5BeforeApplied(t *testing.T) {
 	t.Parallel()
-	eachKill(t, everywhere, func(t *testing.T, w *world, f form, k kill) {
+	eachKill(t, everywhere, func(t *testing.T, w *world, f form, k e2etest.Kill) {
 		var run *e2etest.Process
-		if w.Store == "sqlite" {
+		if w.Kind == "sqlite" {
 			var h *e2etest.Held
 			if f.transactional {
 				run, h = w.untilCommit(e2etest.Which{Replies: true})
 			} else {
 				h = w.Hold(e2etest.Which{Command: "insert", Collection: "gate", Replies: true})
-				run = w.p.Start("apply")
+				run = w.P.Start("apply")
 				h.Wait(run)
 			}
 			release := w.HoldFile()
 			h.Pass()
 			time.Sleep(100 * time.Millisecond)
-			k.do(run)
+			k.Do(run)
 			release()
 		} else {
-			// The first one is STARTED.
-			h := w.Hold(e2etest.Which{Command: "insert", Collection: "flamingockAuditLog", Skip: 1})
-			run = w.p.Start("apply")
+			h := w.HoldAppend("APPLIED")
+			run = w.P.Start("apply")
 			h.Wait(run)
-			k.do(run)
+			k.Do(run)
 			h.Drop()
 		}
 		w.effects(f)
-		if w.Store == "mongodb" && w.Standalone {
+		if w.Kind == "mongodb" && w.Standalone {
 			// It was decided already: whoever reads next finishes it.
-			if r := w.p.Must(0, "apply"); !strings.Contains(r.Stdout, "nothing to do") {
+			if r := w.P.Must(0, "apply"); !strings.Contains(r.Stdout, "nothing to do") {
 				t.Errorf("want nothing to do:\n%s", r)
 			}
-			w.states("STARTED APPLIED")
+			w.Expect("STARTED APPLIED")
 			return
 		}
-		w.recovered(w.again())
+		w.Recovered(w.Again())
 		w.effects(f)
 	})
 }

@@ -33,7 +33,7 @@ func building(t *testing.T, w *world, index string, docs ...any) (release func()
 	failPoint("alwaysOn")
 	release = func() { failPoint("off") }
 	t.Cleanup(release)
-	w.p.Change(2, "x", "steps:\n  - apply: {type: createIndex, collection: docs, "+index+"}\n    rollback: auto\n")
+	w.P.Change(2, "x", "steps:\n  - apply: {type: createIndex, collection: docs, "+index+"}\n    rollback: auto\n")
 	return release
 }
 
@@ -86,14 +86,14 @@ func (w *world) builds() (names, waiting []string, ids string) {
 // the next run once that waits for the index.
 func (w *world) abandoned() *e2etest.Process {
 	w.t.Helper()
-	run := w.p.Start("apply")
+	run := w.P.Start("apply")
 	run.Eventually("the index is being built", func() bool {
 		names, waiting, _ := w.builds()
 		return len(names) == 1 && len(waiting) == 1
 	})
 	_, gone, before := w.builds()
-	kills()[1].do(run)
-	next := w.p.Start("apply")
+	e2etest.KillAll().Do(run)
+	next := w.P.Start("apply")
 	next.Eventually("the next run waits for the index", func() bool {
 		_, waiting, _ := w.builds()
 		// The server may not have noticed yet that the other one is gone.
@@ -102,7 +102,7 @@ func (w *world) abandoned() *e2etest.Process {
 	if names, _, after := w.builds(); after != before || len(names) != 1 {
 		w.t.Errorf("%v are being built, by %s, and it was %s before the crash", names, after, before)
 	}
-	w.states("STARTED STARTED")
+	w.Expect("STARTED STARTED")
 	return next
 }
 
@@ -110,14 +110,15 @@ func (w *world) abandoned() *e2etest.Process {
 // next run waits for the same build, and for how it ends.
 func TestIndexIsAwaited(t *testing.T) {
 	t.Parallel()
-	for name, open := range map[string]func(testing.TB) *e2etest.MongoDB{
-		"replica set": e2etest.MongoDBReplicaSet, "standalone": e2etest.MongoDBStandalone,
-	} {
-		t.Run(name, func(t *testing.T) {
+	for _, d := range deployments() {
+		if d.apart() {
+			continue // the store has no part in it
+		}
+		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
 			// One after the other: a server has one such fail point.
-			indexIsMade(t, newWorld(t, open(t)))
-			indexIsRefused(t, newWorld(t, open(t)))
+			indexIsMade(t, newWorld(t, d))
+			indexIsRefused(t, newWorld(t, d))
 		})
 	}
 }
@@ -130,16 +131,16 @@ func indexIsMade(t *testing.T, w *world) {
 	if r := next.Wait(time.Minute); r.Code != 0 {
 		t.Fatalf("the next run failed:\n%s", r)
 	}
-	w.states("STARTED STARTED APPLIED")
+	w.Expect("STARTED STARTED APPLIED")
 	if got := w.Indexes("docs"); got != "n_1" {
 		t.Errorf("docs has the indexes %q, want n_1", got)
 	}
 	// It was not there before, whatever the server said of it meanwhile.
-	w.p.Must(0, "undo", "--change", "x", "--yes")
+	w.P.Must(0, "undo", "--change", "x", "--yes")
 	if got := w.Indexes("docs"); got != "" {
 		t.Errorf("the undo leaves the index %s behind", got)
 	}
-	w.end()
+	w.End()
 }
 
 // indexIsRefused makes one that cannot be: the server finds that out in the end, and
@@ -152,9 +153,9 @@ func indexIsRefused(t *testing.T, w *world) {
 	if r := next.Wait(time.Minute); r.Code != 12 {
 		t.Fatalf("the next run did not fail:\n%s", r)
 	}
-	w.states("STARTED STARTED FAILED ROLLED_BACK")
+	w.Expect("STARTED STARTED FAILED ROLLED_BACK")
 	if got := w.Indexes("docs"); got != "" {
 		t.Errorf("docs has the indexes %q", got)
 	}
-	w.end()
+	w.End()
 }

@@ -2,7 +2,6 @@ package crashmongo
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +27,7 @@ func (w *world) pending(transactional bool) {
 		if i == 0 {
 			text += "  - apply: {type: insert, collection: gate, documents: [{_id: 1}]}\n"
 		}
-		w.p.Change(i+2, fmt.Sprintf("c%d", i), text)
+		w.P.Change(i+2, fmt.Sprintf("c%d", i), text)
 	}
 }
 
@@ -36,7 +35,7 @@ func (w *world) pending(transactional bool) {
 // so.
 func (w *world) complete(transactional bool) {
 	w.t.Helper()
-	var want, recorded []string
+	var want []string
 	for i := range changes {
 		want = append(want, fmt.Sprint(i))
 	}
@@ -54,29 +53,21 @@ func (w *world) complete(transactional bool) {
 	if got != strings.Join(want, ", ") {
 		w.t.Errorf("the changes happened as %s", got)
 	}
-	for _, e := range w.Trail("") {
-		if e.State == "APPLIED" && e.Change != "base" {
-			recorded = append(recorded, strings.TrimPrefix(e.Change, "c"))
-		}
-	}
-	if !slices.Equal(recorded, want) {
-		w.t.Errorf("the changes were recorded as %v", recorded)
-	}
-	w.end()
+	w.Complete(changes)
 }
 
 // eachRace runs a test on deployments with transactions and without, on one after
 // the other: each has processes enough for the machine.
-func eachRace(t *testing.T, f func(t *testing.T, w *world, transactional bool)) {
+func eachRace(t *testing.T, mixed bool, f func(t *testing.T, w *world, transactional bool)) {
 	t.Helper()
 	for _, d := range deployments() {
 		for _, transactional := range []bool{true, false} {
 			// Without transactions it is nearly all the same.
-			if transactional && !d.transactions || !transactional && d.apart {
+			if transactional && !d.transactions || !transactional && d.apart() || d.mixed && !mixed {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s, transactional %t", d.name, transactional), func(t *testing.T) {
-				w := newWorld(t, d.open(t))
+				w := newWorld(t, d)
 				w.pending(transactional)
 				f(t, w, transactional)
 				w.complete(transactional)
@@ -89,35 +80,8 @@ func eachRace(t *testing.T, f func(t *testing.T, w *world, transactional bool)) 
 // they wait for it.
 func TestTenAtOnce(t *testing.T) {
 	t.Parallel()
-	eachRace(t, func(t *testing.T, w *world, _ bool) {
-		h := w.Hold(e2etest.Which{Command: "insert", Collection: "gate"})
-		var all []*e2etest.Process
-		for range instances {
-			all = append(all, w.p.Start("apply"))
-		}
-		all[0].Eventually("all but one wait for the lock", func() bool {
-			n := 0
-			for _, pr := range all {
-				if pr.Said("waiting for the lock") {
-					n++
-				}
-			}
-			return h.Caught() && n == instances-1
-		})
-		h.Pass()
-		worked := 0
-		for _, pr := range all {
-			r := pr.Wait(2 * time.Minute)
-			if r.Code != 0 {
-				t.Errorf("an instance failed:\n%s", r)
-			}
-			if strings.Contains(r.Stdout, fmt.Sprintf("%d applied", changes)) {
-				worked++
-			}
-		}
-		if worked != 1 {
-			t.Errorf("%d instances worked", worked)
-		}
+	eachRace(t, true, func(_ *testing.T, w *world, _ bool) {
+		w.P.AllAtOnce(instances, w.Hold(e2etest.Which{Command: "insert", Collection: "gate"}), changes)
 	})
 }
 
@@ -125,8 +89,8 @@ func TestTenAtOnce(t *testing.T) {
 // is applied.
 func TestKilledAtRandomUntilDone(t *testing.T) {
 	t.Parallel()
-	eachRace(t, func(_ *testing.T, w *world, _ bool) {
+	eachRace(t, false, func(_ *testing.T, w *world, _ bool) {
 		// A killed one is started anew at once, which costs the most.
-		w.p.KilledUntilDone(e2etest.Killing{Instances: instances / 2, Most: 100, For: 10 * time.Second, Pause: 300 * time.Millisecond})
+		w.P.KilledUntilDone(e2etest.Killing{Instances: instances / 2, Most: 100, For: 10 * time.Second, Pause: 300 * time.Millisecond})
 	})
 }

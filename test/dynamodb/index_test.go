@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/flamingock/flamingock-go/plugins/dynamodb/dynamotest"
+	"github.com/flamingock/flamingock-go/test/e2etest"
 )
 
 const (
@@ -35,7 +36,7 @@ func (w *project) index() types.IndexStatus {
 func (w *project) changes(want int) {
 	w.t.Helper()
 	var got []string
-	for _, c := range w.Calls("UpdateTable") {
+	for _, c := range w.Calls("UpdateTable", "") {
 		got = append(got, c.Body)
 	}
 	if len(got) != want {
@@ -51,30 +52,30 @@ func TestIndexIsAwaited(t *testing.T) {
 		t.Parallel()
 		endpoint, prefix := dynamotest.Delayed(t)
 		w := newProject(t, endpoint, prefix, users)
-		w.p.Change(2, "x", "steps: [{apply: "+makeIndex+", rollback: auto}]")
-		run := w.p.Start("apply")
+		w.P.Change(2, "x", "steps: [{apply: "+makeIndex+", rollback: auto}]")
+		run := w.P.Start("apply")
 		run.Eventually("the index is being made", func() bool { return w.index() == types.IndexStatusCreating })
-		kill(run)
+		e2etest.KillAll().Do(run)
 		w.again()
 		if got := w.index(); got != types.IndexStatusActive {
 			t.Errorf("the index is %q", got)
 		}
 		w.changes(1)
-		w.states("STARTED STARTED APPLIED")
+		w.Expect("STARTED STARTED APPLIED")
 	})
 	t.Run("deleted", func(t *testing.T) {
 		t.Parallel()
 		endpoint, prefix := dynamotest.Delayed(t)
 		w := newProject(t, endpoint, prefix, byAge)
-		w.p.Change(2, "x", "steps: [{apply: {type: deleteGlobalSecondaryIndex, table: users, index: byAge}, rollback: auto}]")
-		run := w.p.Start("apply")
+		w.P.Change(2, "x", "steps: [{apply: {type: deleteGlobalSecondaryIndex, table: users, index: byAge}, rollback: auto}]")
+		run := w.P.Start("apply")
 		run.Eventually("the index is being deleted", func() bool { return w.index() == types.IndexStatusDeleting })
-		kill(run)
+		e2etest.KillAll().Do(run)
 		w.again()
 		if got := w.index(); got != "" {
 			t.Errorf("the index is %q", got)
 		}
 		w.changes(1)
-		w.states("STARTED STARTED APPLIED")
+		w.Expect("STARTED STARTED APPLIED")
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,55 +15,35 @@ import (
 	"github.com/flamingock/flamingock-go/plugins/mongodb/mongotest"
 )
 
-// MongoDB is a target in MongoDB and an audit store, in the same database or in
-// a file of SQLite, and the test's own connections to both.
+// MongoDB is a database, for a target, an audit store or both, and the test's own
+// connection to it.
 type MongoDB struct {
-	t testing.TB
-	// Store is the audit store's kind.
-	Store string
 	// Standalone tells that the server has no transactions.
 	Standalone bool
-	// DB is the test's connection to the target.
+	// DB is the test's connection.
 	DB *mongo.Database
-	// Config is the part of the project file that names both.
+	// Config is the part of the project file that names it.
 	Config string
 
-	file  *Database // the audit store in a file
-	proxy *proxy    // through which the processes connect
+	t     testing.TB
+	proxy *proxy // through which the processes connect
 }
 
-// MongoDBReplicaSet returns one database of a replica set that is both.
+// MongoDBReplicaSet returns a database of a replica set.
 func MongoDBReplicaSet(t testing.TB) *MongoDB {
 	t.Helper()
-	return newMongoDB(t, mongotest.Database, "mongodb")
+	return newMongoDB(t, mongotest.Database)
 }
 
-// MongoDBApart returns a target in a replica set and an audit store in a file of
-// SQLite.
-func MongoDBApart(t testing.TB) *MongoDB {
-	t.Helper()
-	return newMongoDB(t, mongotest.Database, "sqlite")
-}
-
-// MongoDBStandalone returns one database, of a server without transactions, that
-// is both.
+// MongoDBStandalone returns a database of a server without transactions.
 func MongoDBStandalone(t testing.TB) *MongoDB {
 	t.Helper()
-	d := newMongoDB(t, mongotest.Standalone, "mongodb")
+	d := newMongoDB(t, mongotest.Standalone)
 	d.Standalone = true
 	return d
 }
 
-// MongoDBStandaloneApart returns a target in a server without transactions and an
-// audit store in a file of SQLite.
-func MongoDBStandaloneApart(t testing.TB) *MongoDB {
-	t.Helper()
-	d := newMongoDB(t, mongotest.Standalone, "sqlite")
-	d.Standalone = true
-	return d
-}
-
-func newMongoDB(t testing.TB, database func(testing.TB) (string, string), store string) *MongoDB {
+func newMongoDB(t testing.TB, database func(testing.TB) (string, string)) *MongoDB {
 	t.Helper()
 	uri, name := database(t)
 	client, err := mongo.Connect(options.Client().ApplyURI(uri))
@@ -72,16 +51,17 @@ func newMongoDB(t testing.TB, database func(testing.TB) (string, string), store 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Disconnect(context.Background()) })
-	d := &MongoDB{t: t, Store: store, DB: client.Database(name)}
+	d := &MongoDB{t: t, DB: client.Database(name)}
 	d.proxy, uri = newProxy(t, uri)
-	audit := fmt.Sprintf("{type: mongodb, uri: %q, database: %s}", uri, name)
-	if store == "sqlite" {
-		path := filepath.Join(t.TempDir(), "audit.db")
-		audit = fmt.Sprintf("{type: sqlite, path: %q}", path)
-		d.file = &Database{t: t, Name: "mongodb", Store: "sqlite", Audit: openStore(t, path)}
-	}
-	d.Config = fmt.Sprintf("auditStore: %s\ntargetSystems: {db: {type: mongodb, uri: %q, database: %s}}\n", audit, uri, name)
+	d.Config = fmt.Sprintf("{type: mongodb, uri: %q, database: %s}", uri, name)
 	return d
+}
+
+// Audit returns the audit store that is in the database.
+func (d *MongoDB) Audit() *Audit {
+	return &Audit{Kind: "mongodb", Config: d.Config, t: d.t, records: mongoTrail{d}, hold: func(state string) *Held {
+		return d.Hold(Which{Command: "insert", Collection: "flamingockAuditLog", Text: state})
+	}}
 }
 
 // IDs returns the _ids of a collection, sorted, in one line.
@@ -141,12 +121,12 @@ func (d *MongoDB) Indexes(collection string) string {
 	return strings.Join(out, ", ")
 }
 
-// Trail returns the audit trail of one change, or of all ("").
-func (d *MongoDB) Trail(change string) []Entry {
+// mongoTrail is an audit store in a database.
+type mongoTrail struct{ *MongoDB }
+
+// Trail implements records.
+func (d mongoTrail) Trail(change string) []Entry {
 	d.t.Helper()
-	if d.file != nil {
-		return d.file.Trail(change)
-	}
 	// What is here may be half of an append on a server without transactions.
 	var out []Entry
 	seen := map[int64]bool{}
@@ -170,75 +150,13 @@ func (d *MongoDB) Trail(change string) []Entry {
 	return out
 }
 
-// States returns the states of a change, in order.
-func (d *MongoDB) States(change string) string {
+// Checkpoints implements records.
+func (d mongoTrail) Checkpoints(change, kind string, step int) int {
 	d.t.Helper()
-	var out []string
-	for _, e := range d.Trail(change) {
-		out = append(out, e.State)
-	}
-	return strings.Join(out, " ")
-}
-
-// HasState tells whether the newest entry of a change has a state.
-func (d *MongoDB) HasState(id, state string) bool {
-	d.t.Helper()
-	if d.file != nil {
-		return d.file.HasState(id, state)
-	}
-	trail := d.Trail(id)
-	return len(trail) > 0 && trail[len(trail)-1].State == state
-}
-
-// CheckTrail is Database.CheckTrail.
-func (d *MongoDB) CheckTrail() {
-	d.t.Helper()
-	checkTrail(d.t, d.Trail(""))
-}
-
-// Executions returns how many executions wrote entries of a change.
-func (d *MongoDB) Executions(change string) int {
-	d.t.Helper()
-	return executions(d.Trail(change))
-}
-
-// Locked tells whether somebody has the lock.
-func (d *MongoDB) Locked() bool {
-	d.t.Helper()
-	if d.file != nil {
-		return d.file.Texts("SELECT owner FROM flamingockLock") != ""
-	}
-	return d.Count("flamingockLock") > 0
-}
-
-// HoldFile keeps everybody else from writing to an audit store in a file.
-func (d *MongoDB) HoldFile() (release func()) {
-	d.t.Helper()
-	return d.file.Hold(d.file.Audit, "")
-}
-
-// Checkpoint tells whether a checkpoint of a kind is recorded for a step.
-func (d *MongoDB) Checkpoint(change, kind string, step int) bool {
-	d.t.Helper()
-	return d.Checkpoints(change, kind, step) > 0
-}
-
-// Checkpoints counts the checkpoints of a kind that are recorded for a step.
-func (d *MongoDB) Checkpoints(change, kind string, step int) int {
-	d.t.Helper()
-	if d.file != nil {
-		return d.file.Checkpoints(change, kind, step)
-	}
 	n, err := d.DB.Collection("flamingockAuditLogCheckpoints").CountDocuments(context.Background(),
 		bson.D{{Key: "changeId", Value: change}, {Key: "kind", Value: kind}, {Key: "step", Value: step}})
 	if err != nil {
 		return 0 // they are not there yet
 	}
 	return int(n)
-}
-
-// Free tells whether nobody has a lock on the file of an audit store.
-func (d *MongoDB) Free() bool {
-	d.t.Helper()
-	return d.file == nil || d.file.Free()
 }

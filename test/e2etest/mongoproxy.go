@@ -1,6 +1,7 @@
 package e2etest
 
 import (
+	"bytes"
 	"net"
 	"net/url"
 	"sync"
@@ -12,11 +13,10 @@ import (
 // proxy stands between the processes of a test and its server, and holds commands
 // on their way.
 type proxy struct {
-	t      testing.TB
 	server string
 
 	mu    sync.Mutex
-	holds []*Held
+	holds []*heldCommand
 }
 
 // newProxy starts a proxy and returns the URI that leads through it.
@@ -31,7 +31,7 @@ func newProxy(t testing.TB, uri string) (*proxy, string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = listener.Close() })
-	p := &proxy{t: t, server: u.Host}
+	p := &proxy{server: u.Host}
 	go func() {
 		for {
 			conn, err := listener.Accept()
@@ -118,7 +118,7 @@ func (p *proxy) serve(client net.Conn) {
 			if h.Replies && !h.hold() {
 				return
 			}
-			close(h.done)
+			h.end()
 			if _, err := client.Write(reply); err != nil {
 				return
 			}
@@ -137,36 +137,32 @@ func (p *proxy) serve(client net.Conn) {
 type Which struct {
 	// Command is its name, Collection the collection that it is for; "" for any.
 	Command, Collection string
+	// Text is what the message contains; "" for anything.
+	Text string
 	// Skip is how many such commands go on before.
 	Skip int
 	// Replies lets the server do the command, and holds its reply.
 	Replies bool
 }
 
-// Held is a command that is held on its way to the server, or its reply on the way
-// back.
-type Held struct {
+// heldCommand is a command that is held, or its reply.
+type heldCommand struct {
 	Which
-	p      *proxy
-	caught chan struct{}
-	free   chan bool
-	once   sync.Once
-	done   chan struct{}
+	*Held
 }
 
 // Hold holds the next command of a process that fits.
 func (d *MongoDB) Hold(w Which) *Held {
 	d.t.Helper()
-	h := &Held{Which: w, p: d.proxy, caught: make(chan struct{}), free: make(chan bool, 1), done: make(chan struct{})}
+	h := newHeld(d.t, w.Command+" of "+w.Collection)
 	d.proxy.mu.Lock()
-	d.proxy.holds = append(d.proxy.holds, h)
+	d.proxy.holds = append(d.proxy.holds, &heldCommand{w, h})
 	d.proxy.mu.Unlock()
-	d.t.Cleanup(h.Drop)
 	return h
 }
 
 // match returns what holds a message; each holds one.
-func (p *proxy) match(m []byte) *Held {
+func (p *proxy) match(m []byte) *heldCommand {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.holds) == 0 {
@@ -179,7 +175,7 @@ func (p *proxy) match(m []byte) *Held {
 	name := elements[0].Key()
 	collection, _ := elements[0].Value().StringValueOK()
 	for i, h := range p.holds {
-		if h.Command != name || h.Collection != "" && h.Collection != collection {
+		if h.Command != name || h.Collection != "" && h.Collection != collection || !bytes.Contains(m, []byte(h.Text)) {
 			continue
 		}
 		if h.Skip > 0 {
@@ -190,37 +186,4 @@ func (p *proxy) match(m []byte) *Held {
 		return h
 	}
 	return nil
-}
-
-// hold waits until it is said what to do, and returns whether to go on.
-func (h *Held) hold() bool {
-	close(h.caught)
-	return <-h.free
-}
-
-// Caught tells whether the command is held.
-func (h *Held) Caught() bool {
-	select {
-	case <-h.caught:
-		return true
-	default:
-		return false
-	}
-}
-
-// Wait waits until the command is held.
-func (h *Held) Wait(pr *Process) {
-	h.p.t.Helper()
-	pr.Eventually("the proxy holds "+h.Command+" of "+h.Collection, h.Caught)
-}
-
-// Drop breaks the connection: the command, or its reply, never arrives.
-func (h *Held) Drop() { h.once.Do(func() { h.free <- false }) }
-
-// Pass lets it go on, and waits until the server has done it.
-func (h *Held) Pass() {
-	h.once.Do(func() { h.free <- true })
-	if h.Caught() {
-		<-h.done
-	}
 }

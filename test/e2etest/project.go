@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/flamingock/flamingock-go/plugins/dynamodb/dynamotest"
 )
 
 // built is where the binaries of this test process are.
@@ -74,6 +76,9 @@ func Main(m *testing.M, more ...string) int {
 	// These tests wait for processes more than they work.
 	flag.Parse()
 	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	if err := os.Setenv(secretVariable, dynamotest.SecretAccessKey); err != nil {
 		panic(err)
 	}
 	defer func() {
