@@ -122,22 +122,22 @@ func wordByte(b byte) bool {
 // update is of that kind, or because the condition looks at an attribute that it
 // sets or removes.
 func (p *Backfill) harmless() bool {
-	if repeatable(p.UpdateExpression) {
+	if repeatable(p.UpdateExpression, p.Names) {
 		return true
 	}
 	looked := map[string]bool{}
 	for _, word := range words(or(p.ConditionExpression, p.FilterExpression)) {
-		looked[p.attribute(word)] = true
+		looked[attribute(word, p.Names)] = true
 	}
-	return slices.ContainsFunc(sets(p.UpdateExpression), func(path string) bool { return looked[p.attribute(path)] })
+	return slices.ContainsFunc(sets(p.UpdateExpression), func(path string) bool { return looked[attribute(path, p.Names)] })
 }
 
 // attribute returns the attribute that a path of an expression begins with.
-func (p *Backfill) attribute(path string) string {
+func attribute(path string, names map[string]string) string {
 	if i := strings.IndexAny(path, ".["); i >= 0 {
 		path = path[:i]
 	}
-	if name, ok := p.Names[path]; ok {
+	if name, ok := names[path]; ok {
 		return name
 	}
 	return path
@@ -175,6 +175,34 @@ func sets(update string) []string {
 	}
 	end()
 	return out
+}
+
+// carries tells whether an update puts into one attribute what it finds in another,
+// and changes that one too: done again, it finds something else there.
+func carries(update string, names map[string]string) bool {
+	changed := map[string]bool{}
+	for _, path := range sets(update) {
+		changed[attribute(path, names)] = true
+	}
+	section, target, depth := "", "", 0
+	begins := true // of an action
+	for _, word := range words(update) {
+		switch upper := strings.ToUpper(word); {
+		case word == "(":
+			depth++
+		case word == ")":
+			depth--
+		case depth == 0 && (upper == "SET" || upper == "REMOVE" || upper == "ADD" || upper == "DELETE"):
+			section, begins = upper, true
+		case depth == 0 && word == ",":
+			begins = true
+		case begins:
+			target, begins = attribute(word, names), false
+		case section == "SET" && attribute(word, names) != target && changed[attribute(word, names)]:
+			return true
+		}
+	}
+	return false
 }
 
 // words takes an expression apart: paths, keywords, names of values, signs.
@@ -437,16 +465,50 @@ func (f *filler) item(ctx context.Context, key attributes) (bool, error) {
 	if err := f.writes.take(ctx); err != nil {
 		return false, err
 	}
+	if !f.p.harmless() {
+		return f.itemOnce(ctx, in)
+	}
 	r, err := f.c.client.UpdateItem(ctx, in)
 	var unfit *types.ConditionalCheckFailedException
 	switch {
 	case errors.As(err, &unfit):
-		return false, nil
+		return false, nil // or it was changed, and the answer was lost
 	case err != nil:
 		return false, failure("update an item of table "+*f.table, err)
 	}
 	if r.ConsumedCapacity != nil {
 		f.writes.used(aws.ToFloat64(r.ConsumedCapacity.CapacityUnits) - 1)
+	}
+	return true, nil
+}
+
+// itemOnce is item for an update that must not be done again where its answer is
+// lost: it is a transaction of its own.
+func (f *filler) itemOnce(ctx context.Context, in *dynamodb.UpdateItemInput) (bool, error) {
+	var r *dynamodb.TransactWriteItemsOutput
+	err := once(ctx, func(token *string) (err error) {
+		r, err = f.c.client.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{
+			ClientRequestToken: token, ReturnConsumedCapacity: in.ReturnConsumedCapacity,
+			TransactItems: []types.TransactWriteItem{{Update: &types.Update{
+				TableName: in.TableName, Key: in.Key, UpdateExpression: in.UpdateExpression, ConditionExpression: in.ConditionExpression,
+				ExpressionAttributeNames: in.ExpressionAttributeNames, ExpressionAttributeValues: in.ExpressionAttributeValues,
+			}}},
+		})
+		return err
+	})
+	what := "update an item of table " + *f.table
+	if _, why := refusedWrite(err); why != nil {
+		if why.TargetCode == "ConditionalCheckFailed" {
+			return false, nil
+		}
+		why.Message = what + ": " + why.Message
+		return false, why
+	}
+	if err != nil {
+		return false, failure(what, err)
+	}
+	for _, used := range r.ConsumedCapacity {
+		f.writes.used(aws.ToFloat64(used.CapacityUnits) - 1)
 	}
 	return true, nil
 }

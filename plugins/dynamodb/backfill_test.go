@@ -31,6 +31,28 @@ func TestSets(t *testing.T) {
 	}
 }
 
+func TestRepeatable(t *testing.T) {
+	t.Parallel()
+	names := map[string]string{"#a": "a"}
+	for update, want := range map[string]bool{
+		"SET a = :a REMOVE b":                    true,
+		"SET a = b":                              true,
+		"SET a = if_not_exists(a, :a)":           true,
+		"SET a = if_not_exists(b, :a), c = b":    true,
+		"SET b = a REMOVE a":                     false,
+		"SET b = #a REMOVE a":                    false,
+		"REMOVE #a SET b = a.x":                  false,
+		"SET a = b, b = a":                       false,
+		"SET b = if_not_exists(a, :a) REMOVE #a": false,
+		"SET n = n + :one":                       false,
+		"SET a = :a ADD n :one":                  false,
+	} {
+		if got := repeatable(update, names); got != want {
+			t.Errorf("%q: %t, want %t", update, got, want)
+		}
+	}
+}
+
 func TestHarmless(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]bool{

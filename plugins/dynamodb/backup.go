@@ -46,13 +46,32 @@ func (c *Conn) backups(ctx context.Context, table *string, name string) ([]types
 	}
 }
 
-// backup begins an on-demand backup and returns what it is called by.
+// backup begins an on-demand backup and returns what it is called by. There must be
+// none of its name: names need not be unique, so the SDK must not ask again by itself
+// where an answer is lost, and what was made is found by its name.
 func (c *Conn) backup(ctx context.Context, table *string, name string) (string, error) {
-	r, err := c.client.CreateBackup(ctx, &dynamodb.CreateBackupInput{TableName: table, BackupName: &name})
-	if err != nil {
-		return "", cleanly(failure("make a backup of table "+*table, err))
+	what := "make a backup of table " + *table
+	noRetry := func(o *dynamodb.Options) { o.RetryMaxAttempts = 1 }
+	for begin, step := time.Now(), waitFirst; ; step = min(2*step, waitMost) {
+		r, err := c.client.CreateBackup(ctx, &dynamodb.CreateBackupInput{TableName: table, BackupName: &name}, noRetry)
+		if err == nil {
+			return aws.ToString(r.BackupDetails.BackupArn), nil
+		}
+		err = cleanly(failure(what, err))
+		if failureIsAnswer(err) || time.Since(begin) > conflictTime {
+			return "", err
+		}
+		if perr := pause(ctx, step); perr != nil {
+			return "", failure(what, perr)
+		}
+		made, lerr := c.backups(ctx, table, name)
+		if lerr != nil {
+			return "", err
+		}
+		if len(made) > 0 {
+			return aws.ToString(made[0].BackupArn), nil
+		}
 	}
-	return aws.ToString(r.BackupDetails.BackupArn), nil
 }
 
 // backedUp waits until a backup is complete.
@@ -181,12 +200,23 @@ func (p *RestoreTable) restore(ctx context.Context, c *Conn) error {
 		in.RestoreDateTime = &at
 	}
 	_, err = c.client.RestoreTableToPointInTime(ctx, in)
-	return cleanly(failure(fmt.Sprintf("restore table %s as %s", *c.table(p.From), *table), err))
+	return unless(fmt.Sprintf("restore table %s as %s", *c.table(p.From), *table), err, func() (bool, error) {
+		return c.isRestored(ctx, table, "")
+	})
 }
 
 func (c *Conn) restoreBackup(ctx context.Context, backup string, table *string) error {
 	_, err := c.client.RestoreTableFromBackup(ctx, &dynamodb.RestoreTableFromBackupInput{BackupArn: &backup, TargetTableName: table})
-	return cleanly(failure("restore table "+*table+" from the backup "+backup, err))
+	return unless("restore table "+*table+" from the backup "+backup, err, func() (bool, error) {
+		return c.isRestored(ctx, table, backup)
+	})
+}
+
+// isRestored tells whether a table was restored, or is being: from a backup, or ("") as
+// another table was.
+func (c *Conn) isRestored(ctx context.Context, table *string, backup string) (bool, error) {
+	t, err := c.describe(ctx, table)
+	return t != nil && t.RestoreSummary != nil && aws.ToString(t.RestoreSummary.SourceBackupArn) == backup, err
 }
 
 // restored waits until a table is complete that is being restored.

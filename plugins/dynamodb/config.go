@@ -251,6 +251,24 @@ func cleanly(err error) error {
 	return err
 }
 
+// unless returns the error with which the service refused a change, unless inPlace
+// finds what was asked for: where an answer is lost the SDK asks again, and is
+// refused what the service has done. An error that is no answer it returns as it is.
+func unless(what string, err error, inPlace func() (bool, error)) error {
+	if err == nil {
+		return nil
+	}
+	why := cleanly(failure(what, err))
+	var answer smithy.APIError
+	if !errors.As(err, &answer) {
+		return why
+	}
+	if done, lookErr := inPlace(); lookErr != nil || !done {
+		return why
+	}
+	return nil
+}
+
 // pause waits, or returns early with why ctx ended.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)

@@ -83,8 +83,13 @@ func (c *Conn) makeIndex(ctx context.Context, table *string, name string, d defi
 			AttributeName: aws.String(a), AttributeType: types.ScalarAttributeType(d.Attributes[a]),
 		})
 	}
-	if _, err := c.client.UpdateTable(ctx, in); err != nil {
-		return cleanly(failure("create index "+name+" of table "+*table, err))
+	_, err := c.client.UpdateTable(ctx, in)
+	err = unless("create index "+name+" of table "+*table, err, func() (bool, error) {
+		_, x, err := c.find(ctx, table, name)
+		return x != nil && x.IndexStatus != types.IndexStatusDeleting && keyOf(x.KeySchema) == d.Key && sameProjection(&d.Projection, x.Projection), err
+	})
+	if err != nil {
+		return err
 	}
 	return c.filled(ctx, table, name, timeout, progress)
 }
@@ -116,8 +121,12 @@ func (c *Conn) removeIndex(ctx context.Context, table *string, name string, time
 		_, err := c.client.UpdateTable(ctx, &dynamodb.UpdateTableInput{TableName: table, GlobalSecondaryIndexUpdates: []types.GlobalSecondaryIndexUpdate{{
 			Delete: &types.DeleteGlobalSecondaryIndexAction{IndexName: &name},
 		}}})
+		err = unless("delete index "+name+" of table "+*table, err, func() (bool, error) {
+			_, x, err := c.find(ctx, table, name)
+			return err == nil && (x == nil || x.IndexStatus == types.IndexStatusDeleting), err
+		})
 		if err != nil {
-			return cleanly(failure("delete index "+name+" of table "+*table, err))
+			return err
 		}
 	}
 	return await(ctx, "wait until index "+name+" is gone", timeout, func(ctx context.Context) (bool, error) {
@@ -296,8 +305,15 @@ func updateGlobalSecondaryIndex() sdk.Operation[*Conn] {
 		_, err = c.client.UpdateTable(ctx, &dynamodb.UpdateTableInput{TableName: table, GlobalSecondaryIndexUpdates: []types.GlobalSecondaryIndexUpdate{{
 			Update: &types.UpdateGlobalSecondaryIndexAction{IndexName: &s.Payload.Index, ProvisionedThroughput: t.value()},
 		}}})
+		err = unless("update index "+s.Payload.Index+" of table "+*table, err, func() (bool, error) {
+			if err := c.active(ctx, *table, s.Payload.Timeout); err != nil {
+				return false, err
+			}
+			after, err := now(ctx, c, s)
+			return after != nil && t != nil && *after == *t, err
+		})
 		if err != nil {
-			return cleanly(failure("update index "+s.Payload.Index+" of table "+*table, err))
+			return err
 		}
 		return c.active(ctx, *table, s.Payload.Timeout)
 	}

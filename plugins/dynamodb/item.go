@@ -144,32 +144,34 @@ func (c *Conn) restore(ctx context.Context, table *string, state []byte) error {
 	return nil
 }
 
-// write does one write, or adds it to the transaction.
+// write does one write, or adds it to the transaction. Where the answer is lost, the
+// SDK asks again: a write that has a condition, or that changes what is there, is a
+// transaction of its own, which the service does once.
 func (c *Conn) write(ctx context.Context, w types.TransactWriteItem) error {
 	if c.tx != nil {
 		return c.tx.add(w)
 	}
-	var err error
-	what := ""
 	switch {
+	case w.Put != nil && w.Put.ConditionExpression == nil:
+		_, err := c.client.PutItem(ctx, &dynamodb.PutItemInput{TableName: w.Put.TableName, Item: w.Put.Item})
+		return failure("put an item into table "+*w.Put.TableName, err)
 	case w.Put != nil:
-		what = "put an item into table " + *w.Put.TableName
-		_, err = c.client.PutItem(ctx, &dynamodb.PutItemInput{
-			TableName: w.Put.TableName, Item: w.Put.Item, ConditionExpression: w.Put.ConditionExpression,
-			ExpressionAttributeNames: w.Put.ExpressionAttributeNames, ExpressionAttributeValues: w.Put.ExpressionAttributeValues,
-		})
+		return c.writeOnce(ctx, "put an item into table "+*w.Put.TableName, w)
 	case w.Update != nil:
-		what = "update an item of table " + *w.Update.TableName
-		_, err = c.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
-			TableName: w.Update.TableName, Key: w.Update.Key, UpdateExpression: w.Update.UpdateExpression, ConditionExpression: w.Update.ConditionExpression,
-			ExpressionAttributeNames: w.Update.ExpressionAttributeNames, ExpressionAttributeValues: w.Update.ExpressionAttributeValues,
-		})
-	case w.Delete != nil:
-		what = "delete an item of table " + *w.Delete.TableName
-		_, err = c.client.DeleteItem(ctx, &dynamodb.DeleteItemInput{
-			TableName: w.Delete.TableName, Key: w.Delete.Key, ConditionExpression: w.Delete.ConditionExpression,
-			ExpressionAttributeNames: w.Delete.ExpressionAttributeNames, ExpressionAttributeValues: w.Delete.ExpressionAttributeValues,
-		})
+		return c.writeOnce(ctx, "update an item of table "+*w.Update.TableName, w)
+	case w.Delete.ConditionExpression == nil:
+		_, err := c.client.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: w.Delete.TableName, Key: w.Delete.Key})
+		return failure("delete an item of table "+*w.Delete.TableName, err)
+	}
+	return c.writeOnce(ctx, "delete an item of table "+*w.Delete.TableName, w)
+}
+
+// writeOnce does one write, once.
+func (c *Conn) writeOnce(ctx context.Context, what string, w types.TransactWriteItem) error {
+	err := c.commit(ctx, []types.TransactWriteItem{w})
+	if _, why := refusedWrite(err); why != nil {
+		why.Message = what + ": " + why.Message
+		return why
 	}
 	return failure(what, err)
 }
@@ -430,11 +432,11 @@ type UpdateItems struct {
 }
 
 // repeatable tells whether doing an update twice is as doing it once: it only sets
-// and removes, and sets no counters.
-func repeatable(update string) bool {
+// and removes, sets no counters, and sets nothing to what it changes itself.
+func repeatable(update string, names map[string]string) bool {
 	upper := " " + strings.Join(strings.Fields(strings.ToUpper(update)), " ") + " "
 	return !strings.Contains(upper, " ADD ") && !strings.Contains(upper, " DELETE ") &&
-		!strings.ContainsAny(update, "+-") && !strings.Contains(strings.ToLower(update), "list_append")
+		!strings.ContainsAny(update, "+-") && !strings.Contains(strings.ToLower(update), "list_append") && !carries(update, names)
 }
 
 func updateItems() sdk.Operation[*Conn] {
@@ -450,7 +452,7 @@ func updateItems() sdk.Operation[*Conn] {
 		Type: "updateItems", Aliases: []string{"updateItem"}, Summary: "changes items by an update expression",
 		Check: func(c *sdk.Check[sdk.None, UpdateItems]) {
 			for _, s := range c.Steps {
-				if !repeatable(s.Apply.UpdateExpression) {
+				if !repeatable(s.Apply.UpdateExpression, s.Apply.Names) {
 					c.NotProbed()
 				}
 			}
@@ -459,7 +461,7 @@ func updateItems() sdk.Operation[*Conn] {
 			return sdk.Preview{Lines: []string{fmt.Sprintf("update %d items of table %s: %s", len(s.Payload.Keys), *c.table(s.Payload.Table), s.Payload.UpdateExpression)}}, nil
 		},
 		Probe: func(_ context.Context, _ *Conn, s step) (sdk.Evidence, error) {
-			if !repeatable(s.Payload.UpdateExpression) {
+			if !repeatable(s.Payload.UpdateExpression, s.Payload.Names) {
 				return sdk.Evidence{Detail: "the update cannot be done twice"}, nil
 			}
 			return sdk.Evidence{Kind: sdk.Partly, Detail: "doing it again changes nothing more"}, nil

@@ -105,7 +105,10 @@ func (c *Conn) setPolicy(ctx context.Context, table *string, want string, confir
 			ResourceArn: now.arn, ExpectedRevisionId: now.revision, Policy: &want, ConfirmRemoveSelfResourceAccess: confirmed,
 		})
 	}
-	return cleanly(failure("change the policy of table "+*table, err))
+	return unless("change the policy of table "+*table, err, func() (bool, error) {
+		now, err := c.policy(ctx, table)
+		return err == nil && samePolicy(now.Document, want), err
+	})
 }
 
 func putResourcePolicy() sdk.Operation[*Conn] {

@@ -66,8 +66,11 @@ func (c *Conn) setTTL(ctx context.Context, table *string, attribute string, enab
 		_, err := c.client.UpdateTimeToLive(ctx, &dynamodb.UpdateTimeToLiveInput{
 			TableName: table, TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: &attribute, Enabled: &enabled},
 		})
+		err = unless("change the time to live of table "+*table, err, func() (bool, error) {
+			now, err := c.ttl(ctx, table)
+			return now.Enabled == enabled && (!enabled || now.Attribute == attribute), err
+		})
 		if err != nil {
-			err = cleanly(failure("change the time to live of table "+*table, err))
 			if e, ok := err.(*sdk.Error); ok && e.TargetCode == "ValidationException" { //nolint:errorlint // made here
 				e.Hint = "the service allows one change of it an hour; try again later"
 			}
@@ -163,8 +166,16 @@ func (c *Conn) setStream(ctx context.Context, table *string, view string, timeou
 		if view == "" || now.View != "" {
 			want = &types.StreamSpecification{StreamEnabled: aws.Bool(false)}
 		}
-		if _, err := c.client.UpdateTable(ctx, &dynamodb.UpdateTableInput{TableName: table, StreamSpecification: want}); err != nil {
-			return cleanly(failure("change the stream of table "+*table, err))
+		_, err = c.client.UpdateTable(ctx, &dynamodb.UpdateTableInput{TableName: table, StreamSpecification: want})
+		err = unless("change the stream of table "+*table, err, func() (bool, error) {
+			if err := c.active(ctx, *table, timeout); err != nil {
+				return false, err
+			}
+			now, err := c.stream(ctx, table)
+			return now.View == string(want.StreamViewType), err
+		})
+		if err != nil {
+			return err
 		}
 	}
 }

@@ -2,6 +2,7 @@ package dynamodb
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -423,10 +424,9 @@ func (c *Conn) deleteNew(ctx context.Context, name *string, allowDataLoss bool, 
 	}
 	if aws.ToBool(t.DeletionProtectionEnabled) {
 		// The change that made the table also protected it.
-		if _, err := c.client.UpdateTable(ctx, &dynamodb.UpdateTableInput{TableName: name, DeletionProtectionEnabled: aws.Bool(false)}); err != nil {
-			return failure("end the protection of table "+*name, err)
-		}
-		if err := c.active(ctx, *name, timeout); err != nil {
+		want := settingsOf(t)
+		want.DeletionProtection = false
+		if err := c.become(ctx, name, want, timeout); err != nil {
 			return err
 		}
 	}
@@ -438,7 +438,7 @@ func (c *Conn) remove(ctx context.Context, name *string, timeout sdk.Duration) e
 	_, err := c.client.DeleteTable(ctx, &dynamodb.DeleteTableInput{TableName: name})
 	if err != nil && !isCode(err, "ResourceNotFoundException") {
 		t, derr := c.describe(ctx, name)
-		if derr != nil || t == nil || t.TableStatus != types.TableStatusDeleting {
+		if derr != nil || t != nil && t.TableStatus != types.TableStatusDeleting {
 			return cleanly(failure("delete table "+*name, err))
 		}
 	}
@@ -528,7 +528,8 @@ func deleteTable() sdk.Operation[*Conn] {
 				// deleted then.
 				arn := madeBefore(s.Saved)
 				if arn == "" {
-					if arn, err = c.backup(ctx, name, "flamingock-"+backupName(s.ChangeID)); err != nil {
+					// No other backup has this name.
+					if arn, err = c.backup(ctx, name, "flamingock-"+backupName(s.ChangeID)+"-"+rand.Text()[:8]); err != nil {
 						return err
 					}
 					sdk.Logger(ctx).Info("backup made", "table", *name, "backup", arn)
@@ -648,15 +649,18 @@ func (c *Conn) become(ctx context.Context, name *string, want tableSettings, tim
 			continue
 		}
 		now := settingsOf(t)
-		in := &dynamodb.UpdateTableInput{TableName: name}
+		in, next := &dynamodb.UpdateTableInput{TableName: name}, now
 		switch {
 		case now.equal(want):
 			return nil
 		case now.DeletionProtection != want.DeletionProtection:
+			next.DeletionProtection = want.DeletionProtection
 			in.DeletionProtectionEnabled = aws.Bool(want.DeletionProtection)
 		case now.TableClass != want.TableClass:
+			next.TableClass = want.TableClass
 			in.TableClass = types.TableClass(want.TableClass)
 		default:
+			next = want
 			in.BillingMode = types.BillingMode(want.BillingMode)
 			in.ProvisionedThroughput = want.Throughput.value()
 			if want.BillingMode == "PROVISIONED" && now.BillingMode != want.BillingMode {
@@ -668,8 +672,16 @@ func (c *Conn) become(ctx context.Context, name *string, want tableSettings, tim
 				}
 			}
 		}
-		if _, err := c.client.UpdateTable(ctx, in); err != nil {
-			return cleanly(failure("update table "+*name, err))
+		_, err = c.client.UpdateTable(ctx, in)
+		err = unless("update table "+*name, err, func() (bool, error) {
+			if err := c.active(ctx, *name, timeout); err != nil {
+				return false, err
+			}
+			t, err := c.describe(ctx, name)
+			return t != nil && settingsOf(t).equal(next), err
+		})
+		if err != nil {
+			return err
 		}
 		if err := c.active(ctx, *name, timeout); err != nil {
 			return err

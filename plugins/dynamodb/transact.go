@@ -109,34 +109,45 @@ func (transactor) Transact(ctx context.Context, c *Conn, w sdk.Transaction, fn f
 	}}}, tx.tx.writes...)
 	all = append(all, types.TransactWriteItem{Put: &types.Put{TableName: &c.marker, Item: marker}})
 	err = c.commit(ctx, all)
+	i, why := refusedWrite(err)
+	switch {
+	case why == nil:
+		return err
+	case i == 0 && why.TargetCode == "ConditionalCheckFailed":
+		return fmt.Errorf("token %d, and the target has seen a greater one: %w", w.Fence.Token, sdk.ErrFenced)
+	}
+	why.Clean = true
+	if i > 0 && i <= len(tx.tx.writes) {
+		// fn runs again, with nothing sent, so that the error comes from the write that
+		// it is about: only fn knows which step that is.
+		again := *c
+		again.tx = &gathered{fail: why, failAt: i - 1}
+		if _, ferr := fn(ctx, &again); ferr != nil {
+			return ferr
+		}
+	}
+	return why
+}
+
+// refusedWrite returns which write a transaction was refused for, and why; nil where
+// err is something else.
+func refusedWrite(err error) (int, *sdk.Error) {
 	var cancelled *types.TransactionCanceledException
 	if !errors.As(err, &cancelled) {
-		return err
+		return 0, nil
 	}
 	for i, r := range cancelled.CancellationReasons {
 		code := aws.ToString(r.Code)
-		switch {
-		case code == "" || code == "None":
+		if code == "" || code == "None" {
 			continue
-		case i == 0 && code == "ConditionalCheckFailed":
-			return fmt.Errorf("token %d, and the target has seen a greater one: %w", w.Fence.Token, sdk.ErrFenced)
 		}
-		why := &sdk.Error{Code: sdk.Conflict, Part: -1, Clean: true, Message: refusedText(code, aws.ToString(r.Message)), TargetCode: code, Err: err}
+		why := &sdk.Error{Code: sdk.Conflict, Part: -1, Message: refusedText(code, aws.ToString(r.Message)), TargetCode: code, Err: err}
 		if code == "ValidationError" {
 			why.Code = sdk.Invalid
 		}
-		if i > 0 && i <= len(tx.tx.writes) {
-			// fn runs again, with nothing sent, so that the error comes from the
-			// write that it is about: only fn knows which step that is.
-			again := *c
-			again.tx = &gathered{fail: why, failAt: i - 1}
-			if _, ferr := fn(ctx, &again); ferr != nil {
-				return ferr
-			}
-		}
-		return why
+		return i, why
 	}
-	return failure("commit", err)
+	return 0, &sdk.Error{Code: sdk.Conflict, Part: -1, Message: "the transaction was refused", TargetCode: cancelled.ErrorCode(), Err: err}
 }
 
 // refusedText says why a write of a transaction was refused.
@@ -150,12 +161,21 @@ func refusedText(code, message string) string {
 	return "a write was refused: " + message
 }
 
-// commit sends a transaction. The token makes sending it again harmless for ten
-// minutes, so that an answer that was lost can be asked for.
+// commit sends a transaction.
 func (c *Conn) commit(ctx context.Context, all []types.TransactWriteItem) error {
-	in := &dynamodb.TransactWriteItemsInput{TransactItems: all, ClientRequestToken: aws.String(uuid.NewString())}
+	return once(ctx, func(token *string) error {
+		_, err := c.client.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: all, ClientRequestToken: token})
+		return err
+	})
+}
+
+// once has the service do a transaction once, however often it is sent. The token
+// makes sending it again harmless for ten minutes, so that an answer that was lost
+// can be asked for.
+func once(ctx context.Context, send func(token *string) error) error {
+	token := uuid.NewString()
 	for begin, attempt := time.Now(), 0; ; attempt++ {
-		_, err := c.client.TransactWriteItems(ctx, in)
+		err := send(&token)
 		var cancelled *types.TransactionCanceledException
 		switch {
 		case err == nil:
@@ -165,7 +185,7 @@ func (c *Conn) commit(ctx context.Context, all []types.TransactWriteItem) error 
 				return err
 			}
 			// Nothing was done, and this token stands for that answer.
-			in.ClientRequestToken = aws.String(uuid.NewString())
+			token = uuid.NewString()
 		case isCode(err, "TransactionInProgressException", "InternalServerError", "ServiceUnavailable"):
 			if ctx.Err() != nil || time.Since(begin) > conflictTime {
 				return fmt.Errorf("%w: %w", sdk.ErrUnknownOutcome, failure("commit", err))

@@ -2,10 +2,8 @@ package dynamodb
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
@@ -165,16 +163,9 @@ func transactWrite() sdk.Operation[*Conn] {
 				return nil
 			}
 			err := c.commit(ctx, all)
-			var cancelled *types.TransactionCanceledException
-			if errors.As(err, &cancelled) {
-				for i, r := range cancelled.CancellationReasons {
-					if code := aws.ToString(r.Code); code != "" && code != "None" {
-						return &sdk.Error{
-							Code: sdk.Conflict, Part: -1, Clean: true, Path: fmt.Sprintf("/items/%d", i),
-							Message: fmt.Sprintf("write %d: %s", i+1, refusedText(code, aws.ToString(r.Message))), TargetCode: code, Err: err,
-						}
-					}
-				}
+			if i, why := refusedWrite(err); why != nil {
+				why.Clean, why.Path, why.Message = true, fmt.Sprintf("/items/%d", i), fmt.Sprintf("write %d: %s", i+1, why.Message)
+				return why
 			}
 			return err
 		},
@@ -211,7 +202,7 @@ func executeStatement() sdk.Operation[*Conn] {
 			return sdk.Preview{Lines: []string{s.Payload.Statement}}, nil
 		},
 		Apply: func(ctx context.Context, c *Conn, s step) error {
-			in := &dynamodb.ExecuteStatementInput{Statement: &s.Payload.Statement}
+			in := types.ParameterizedStatement{Statement: &s.Payload.Statement}
 			for i, v := range s.Payload.Values {
 				value, err := fromPlain(v)
 				if err != nil {
@@ -219,8 +210,19 @@ func executeStatement() sdk.Operation[*Conn] {
 				}
 				in.Parameters = append(in.Parameters, value)
 			}
-			_, err := c.client.ExecuteStatement(ctx, in)
-			return cleanly(failure("run the statement", err))
+			// Alone it would be done twice where its answer is lost.
+			const what = "run the statement"
+			err := once(ctx, func(token *string) error {
+				_, err := c.client.ExecuteTransaction(ctx, &dynamodb.ExecuteTransactionInput{
+					TransactStatements: []types.ParameterizedStatement{in}, ClientRequestToken: token,
+				})
+				return err
+			})
+			if _, why := refusedWrite(err); why != nil {
+				why.Clean, why.Message = true, what+": "+why.Message
+				return why
+			}
+			return cleanly(failure(what, err))
 		},
 	})
 }

@@ -4,6 +4,7 @@ package dynamodb
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -21,18 +22,16 @@ import (
 	"github.com/flamingock/flamingock-go/test/optest"
 )
 
-func TestMain(m *testing.M) {
-	if err := os.Setenv("FLAMINGOCK_TEST_SECRET_KEY", dynamotest.SecretAccessKey); err != nil {
-		panic(err)
-	}
-	os.Exit(e2etest.Main(m))
-}
+func TestMain(m *testing.M) { os.Exit(e2etest.Main(m)) }
 
 // world is the tables of one test.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	client *dynamodb.Client
 	prefix string
+	// names are all the tables that there can be, without the prefix, where the server's
+	// list of them cannot be relied on; nil where it can.
+	names []string
 	// more adds what else is to be said of a table.
 	more func(d *types.TableDescription, say func(what string, v any))
 }
@@ -49,57 +48,73 @@ func (w *world) snapshot() string {
 		}
 		out = append(out, what+" "+string(b))
 	}
-	pages := dynamodb.NewListTablesPaginator(w.client, &dynamodb.ListTablesInput{})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
+	for _, short := range w.tables() {
+		name := w.prefix + short
+		r, err := w.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &name})
+		if missing := (*types.ResourceNotFoundException)(nil); w.names != nil && errors.As(err, &missing) {
+			continue
+		}
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		for _, name := range page.TableNames {
-			short, ours := strings.CutPrefix(name, w.prefix)
-			if !ours || strings.HasPrefix(short, "flamingock") {
-				continue
-			}
-			r, err := w.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &name})
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			d := r.Table
-			mode := ""
-			if d.BillingModeSummary != nil {
-				mode = string(d.BillingModeSummary.BillingMode)
-			}
-			slices.SortFunc(d.AttributeDefinitions, func(a, b types.AttributeDefinition) int {
-				return strings.Compare(aws.ToString(a.AttributeName), aws.ToString(b.AttributeName))
-			})
-			say("table "+short, []any{
-				d.KeySchema, d.AttributeDefinitions, mode, d.DeletionProtectionEnabled, d.StreamSpecification,
-				aws.ToInt64(d.ProvisionedThroughput.ReadCapacityUnits),
-			})
-			for _, x := range d.GlobalSecondaryIndexes {
-				say("  index of "+short+" "+aws.ToString(x.IndexName), []any{x.KeySchema, x.Projection, aws.ToInt64(x.ProvisionedThroughput.ReadCapacityUnits)})
-			}
-			ttl, err := w.client.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: &name})
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			if ttl.TimeToLiveDescription.TimeToLiveStatus == types.TimeToLiveStatusEnabled {
-				say("  ttl of "+short, ttl.TimeToLiveDescription.AttributeName)
-			}
-			items, err := w.client.Scan(ctx, &dynamodb.ScanInput{TableName: &name, ConsistentRead: aws.Bool(true)})
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			for _, item := range items.Items {
-				say("  in "+short, item)
-			}
-			if w.more != nil {
-				w.more(d, func(what string, v any) { say("  "+what+" of "+short, v) })
-			}
+		d := r.Table
+		mode := ""
+		if d.BillingModeSummary != nil {
+			mode = string(d.BillingModeSummary.BillingMode)
+		}
+		slices.SortFunc(d.AttributeDefinitions, func(a, b types.AttributeDefinition) int {
+			return strings.Compare(aws.ToString(a.AttributeName), aws.ToString(b.AttributeName))
+		})
+		say("table "+short, []any{
+			d.KeySchema, d.AttributeDefinitions, mode, d.DeletionProtectionEnabled, d.StreamSpecification,
+			aws.ToInt64(d.ProvisionedThroughput.ReadCapacityUnits),
+		})
+		for _, x := range d.GlobalSecondaryIndexes {
+			say("  index of "+short+" "+aws.ToString(x.IndexName), []any{x.KeySchema, x.Projection, aws.ToInt64(x.ProvisionedThroughput.ReadCapacityUnits)})
+		}
+		ttl, err := w.client.DescribeTimeToLive(ctx, &dynamodb.DescribeTimeToLiveInput{TableName: &name})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if ttl.TimeToLiveDescription.TimeToLiveStatus == types.TimeToLiveStatusEnabled {
+			say("  ttl of "+short, ttl.TimeToLiveDescription.AttributeName)
+		}
+		items, err := w.client.Scan(ctx, &dynamodb.ScanInput{TableName: &name, ConsistentRead: aws.Bool(true)})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, item := range items.Items {
+			say("  in "+short, item)
+		}
+		if w.more != nil {
+			w.more(d, func(what string, v any) { say("  "+what+" of "+short, v) })
 		}
 	}
 	slices.Sort(out)
 	return strings.Join(out, "\n")
+}
+
+// tables returns the names of the tables, without the prefix, but those that belong
+// to flamingock.
+func (w *world) tables() []string {
+	w.t.Helper()
+	if w.names != nil {
+		return w.names
+	}
+	var out []string
+	pages := dynamodb.NewListTablesPaginator(w.client, &dynamodb.ListTablesInput{})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(w.t.Context())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, name := range page.TableNames {
+			if short, ours := strings.CutPrefix(name, w.prefix); ours && !strings.HasPrefix(short, "flamingock") {
+				out = append(out, short)
+			}
+		}
+	}
+	return out
 }
 
 const (
@@ -167,7 +182,7 @@ func newWorld(t *testing.T, endpoint, prefix string) *optest.World {
 }
 
 // newTables returns the tables that begin with a prefix on the server at endpoint.
-func newTables(t *testing.T, endpoint, prefix string) *world {
+func newTables(t testing.TB, endpoint, prefix string) *world {
 	t.Helper()
 	return &world{t: t, prefix: prefix, client: dynamodb.New(dynamodb.Options{
 		BaseEndpoint: &endpoint, Region: dynamotest.Region,

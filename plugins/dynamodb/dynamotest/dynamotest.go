@@ -37,6 +37,7 @@ const (
 	motoVariable     = "TEST_MOTO_ENDPOINT"             // http://host:port
 	requireVariable  = "REQUIRE_SERVERS"                // 1: a server that is missing is a failure
 	limit            = 30 * time.Second                 // for deleting a test's tables
+	pause            = 100 * time.Millisecond           // between attempts of that
 	prefix           = "flamingock_test_"               // of the prefixes of tables' names
 )
 
@@ -116,20 +117,24 @@ func deleteTables(ctx context.Context, endpoint, prefix string) error {
 	return errors.Join(errs...)
 }
 
-// deleteTable deletes the table, even where it is protected against that.
+// deleteTable deletes the table, even where it is protected against that. One that is
+// just being changed, by a process that was killed, cannot be deleted until then.
 func deleteTable(ctx context.Context, endpoint, name string) error {
-	drop := func() error {
-		return call(ctx, endpoint, "DeleteTable", map[string]any{"TableName": name}, nil)
+	for {
+		err := call(ctx, endpoint, "DeleteTable", map[string]any{"TableName": name}, nil)
+		if err == nil {
+			return nil
+		}
+		input := map[string]any{"TableName": name, "DeletionProtectionEnabled": false}
+		if call(ctx, endpoint, "UpdateTable", input, nil) == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
 	}
-	err := drop()
-	if err == nil {
-		return nil
-	}
-	input := map[string]any{"TableName": name, "DeletionProtectionEnabled": false}
-	if call(ctx, endpoint, "UpdateTable", input, nil) != nil {
-		return err // that was not it
-	}
-	return drop()
 }
 
 // tables returns the tables whose names begin so.
