@@ -213,12 +213,16 @@ func (p *Project) Must(code int, args ...string) Result {
 // PID is the process id of the command.
 func (pr *Process) PID() int { return pr.cmd.Process.Pid }
 
-// Signal sends a signal to the command alone.
-func (pr *Process) Signal(s syscall.Signal) { _ = syscall.Kill(pr.cmd.Process.Pid, s) }
+// Signal sends a signal to the command alone. One that has ended gets none: its
+// process id may be another's by now.
+func (pr *Process) Signal(s syscall.Signal) { _ = pr.cmd.Process.Signal(s) }
 
-// Plugins returns the process ids of the command's plugins.
+// Plugins returns the process ids of the command's plugins; none once it has ended.
 func (pr *Process) Plugins() []int {
 	var out []int
+	if pr.Ended() {
+		return nil
+	}
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
