@@ -12,6 +12,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -174,10 +175,13 @@ func (a *Tenant) State() string {
 			}
 			lines = append(lines, path+" "+string(b))
 		}
-		out = a.objects.Names(strings.Join(lines, "\n"))
+		out = credentialID.ReplaceAllString(a.objects.Names(strings.Join(lines, "\n")), `"cred"`)
 	})
 	return out
 }
+
+// credentialID is the id of a client's credential, which is inside of the client.
+var credentialID = regexp.MustCompile(`"cred_\w+"`)
 
 // Objects returns those of a collection.
 func (a *Tenant) Objects(collection string) []Object {
