@@ -167,6 +167,12 @@ func ProjectSchema(plugins []*run.Metadata) map[string]any {
 				"type": "object", "additionalProperties": false, "minProperties": 1, "maxProperties": 1,
 				"properties": object{"directory": text, "command": object{"type": "array", "items": text, "minItems": 1}},
 			}},
+			"registry": object{"type": "object", "description": "Where plugins come from and whom to trust.", "additionalProperties": false, "properties": object{
+				"mirrors":    list(object{"source": text, "to": text}, "source", "to"),
+				"trust":      list(object{"source": text, "mode": object{"enum": []string{"enforce", "warn", "firstUse", "off"}}, "keys": object{"type": "array", "items": text}}, "source", "mode"),
+				"registries": list(object{"host": text, "plainHTTP": object{"type": "boolean"}, "caFile": text}, "host"),
+				"catalogs":   object{"type": "array", "items": text},
+			}},
 			"lock": object{"type": "object", "additionalProperties": false, "properties": object{"lease": text, "wait": text}},
 			"auditStore": object{"type": "object", "allOf": storeRules, "properties": object{
 				"type": kind(storeTypes), "plugin": text, "lockKey": text, "timeZone": text, "encryptionKey": text,
@@ -186,6 +192,13 @@ func ProjectSchema(plugins []*run.Metadata) map[string]any {
 			}}},
 		},
 	}
+}
+
+// list is a list of objects with these keys.
+func list(properties object, required ...string) object {
+	return object{"type": "array", "items": object{
+		"type": "object", "additionalProperties": false, "properties": properties, "required": required,
+	}}
 }
 
 // driverRule checks the configuration of one driver. The keys are the driver's

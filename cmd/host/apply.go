@@ -23,7 +23,7 @@ nothing is started.
 ` + exitCodes,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			e, err := a.engine(withActor(opts.actor), a.traced(cmd.Context()))
+			e, err := a.engine(cmd.Context(), withActor(opts.actor), a.traced(cmd.Context()))
 			if err != nil {
 				return err
 			}

@@ -79,7 +79,7 @@ func newAuditList(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			e, err := a.engine()
+			e, err := a.engine(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -201,7 +201,7 @@ an applied change that was edited.`,
 			if fix.ChangeID == "" {
 				return usageError{errors.New("say which change with --change-id")}
 			}
-			e, err := a.engine(withActor(actor))
+			e, err := a.engine(cmd.Context(), withActor(actor))
 			if err != nil {
 				return err
 			}
@@ -249,7 +249,7 @@ func newAuditExport(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			e, err := a.engine()
+			e, err := a.engine(cmd.Context())
 			if err != nil {
 				return err
 			}

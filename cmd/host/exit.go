@@ -11,6 +11,7 @@ import (
 	"github.com/flamingock/flamingock-go/core/lock"
 	"github.com/flamingock/flamingock-go/core/plan"
 	"github.com/flamingock/flamingock-go/core/run"
+	"github.com/flamingock/flamingock-go/plugin/host"
 )
 
 // The exit codes. 0, 1, 2, 126 and 130 mean what they mean for the Java
@@ -29,6 +30,7 @@ const (
 	exitRecord      = 16  // the audit trail could not be written
 	exitLost        = 17  // the lock was lost in the middle
 	exitInProgress  = 18  // a change goes on in its target; run again later
+	exitUntrusted   = 19  // a plugin is not trusted, or was changed
 	exitNotFound    = 126 // a plugin or the project file is missing
 	exitInterrupted = 130 // stopped on request
 )
@@ -50,6 +52,7 @@ const exitCodes = `Exit codes:
    17  the lock was lost in the middle of the run
    18  a change goes on in its target system, such as a review by people; run
        apply again later
+   19  a plugin is not signed as it should be, or was changed
   126  a plugin or the project file is missing
   130  stopped on request
 `
@@ -63,6 +66,11 @@ func (e usageError) Unwrap() error { return e.error }
 type notFoundError struct{ error }
 
 func (e notFoundError) Unwrap() error { return e.error }
+
+// untrustedError marks a plugin that must not run.
+type untrustedError struct{ error }
+
+func (e untrustedError) Unwrap() error { return e.error }
 
 // planned is what plan ends with where --detailed-exit-code was given: the code
 // that apply would end with, or exitPending. The plan says it all already.
@@ -96,6 +104,7 @@ func exitCode(err error) int {
 	var (
 		usage    usageError
 		missing  notFoundError
+		distrust untrustedError
 		detailed planned
 		unknown  *core.UnknownTypeError
 		invalid  *diag.InvalidError
@@ -111,6 +120,8 @@ func exitCode(err error) int {
 		return detailed.code
 	case errors.As(err, &usage):
 		return exitUsage
+	case errors.As(err, &distrust), errors.Is(err, host.ErrChanged):
+		return exitUntrusted
 	case errors.As(err, &missing), errors.As(err, &unknown):
 		return exitNotFound
 	case errors.As(err, &invalid):

@@ -39,7 +39,7 @@ func newIssueList(a *app) *cobra.Command {
 		Short:   "List the changes that need a decision",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			e, err := a.engine()
+			e, err := a.engine(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -83,7 +83,7 @@ func newIssueGet(a *app) *cobra.Command {
 		Short:   "Show one issue, and what to do about it",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			e, err := a.engine()
+			e, err := a.engine(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -20,7 +20,7 @@ func newLock(a *app) *cobra.Command {
 		Short: "Show who has the lock",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			e, err := a.engine()
+			e, err := a.engine(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -64,7 +64,7 @@ under way in its target system. A lock whose holder is gone frees itself when it
 lease ends.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			e, err := a.engine()
+			e, err := a.engine(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -22,7 +22,7 @@ func newPlan(a *app) *cobra.Command {
 do in its target system. Nothing is changed and no lock is taken.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			e, err := a.engine()
+			e, err := a.engine(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -3,13 +3,17 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/flamingock/flamingock-go/cmd/host/internal/project"
 	"github.com/flamingock/flamingock-go/core/run"
 	"github.com/flamingock/flamingock-go/plugin/host"
+	"github.com/flamingock/flamingock-go/registry"
+	"github.com/flamingock/flamingock-go/registry/lockfile"
 )
 
 // folders returns where plugins are looked for: the flag's folders, or else the
@@ -34,11 +38,17 @@ func (a *app) folders(p *project.Project) []string {
 	return []string{filepath.Dir(exe), filepath.Join(filepath.Dir(exe), "plugins")}
 }
 
-// plugins finds the installed plugins. None is started before it is needed.
-func (a *app) plugins(p *project.Project, log *slog.Logger) ([]run.Plugin, error) {
+// plugins returns the plugins that a project can use: those of the lock file, which
+// are installed where they are missing, and those in folders. None is started before
+// it is needed.
+func (a *app) plugins(ctx context.Context, p *project.Project, log *slog.Logger) ([]run.Plugin, error) {
 	found, err := host.Find(a.folders(p)...)
 	if err != nil {
 		return nil, notFoundError{err}
+	}
+	locked, err := a.locked(ctx, p)
+	if err != nil {
+		return nil, err
 	}
 	env := map[string][]string{}
 	if p != nil {
@@ -46,21 +56,112 @@ func (a *app) plugins(p *project.Project, log *slog.Logger) ([]run.Plugin, error
 			env[ref.Name] = ref.Env
 		}
 	}
-	out := make([]run.Plugin, len(found))
-	for i, f := range found {
+	var out []run.Plugin
+	add := func(o host.Options) {
+		o.Env, o.Logger, o.HostVersion = env[o.Name], log, version
+		// The engine makes its redactor later than its plugins; the app hands on
+		// whichever there is when a line arrives.
+		o.Redact = func(s string) string { return a.redactor.Redact(s) }
+		out = append(out, host.Open(o))
+	}
+	for _, l := range locked {
+		i := slices.IndexFunc(found, func(f host.Found) bool { return f.Name == l.Name })
+		if i >= 0 && a.named(p) {
+			log.Warn("a plugin of a folder is used in the place of the installed one", "plugin", l.Name, "path", found[i].Path)
+			continue
+		}
+		if i >= 0 {
+			found = slices.Delete(found, i, i+1)
+		}
+		add(l)
+	}
+	for _, f := range found {
 		for _, w := range f.Warnings {
 			log.Warn(w)
 		}
-		out[i] = host.Open(host.Options{
-			Path: f.Path, Name: f.Name, Metadata: f.Metadata, Env: env[f.Name],
-			Logger:      log,
-			HostVersion: version,
-			// The engine makes its redactor later than its plugins; the app
-			// hands on whichever there is when a line arrives.
-			Redact: func(s string) string { return a.redactor.Redact(s) },
-		})
+		add(host.Options{Path: f.Path, Name: f.Name, Metadata: f.Metadata})
 	}
 	return out, nil
+}
+
+// named tells whether somebody named the folders of plugins: then they come before
+// what is installed.
+func (a *app) named(p *project.Project) bool {
+	return len(a.pluginDirs) > 0 || os.Getenv("FLAMINGOCK_PLUGIN_DIR") != "" || p != nil && p.PluginDir != ""
+}
+
+// locked returns the plugins of a project that come from a registry. What the lock
+// file names and is not installed is installed; nothing else is.
+func (a *app) locked(ctx context.Context, p *project.Project) ([]host.Options, error) {
+	if p == nil || !slices.ContainsFunc(p.Plugins, fromRegistry) {
+		return nil, nil
+	}
+	path := lockPath(p)
+	lock, err := lockfile.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	c, err := a.registry(p)
+	if err != nil {
+		return nil, err
+	}
+	var out []host.Options
+	for _, ref := range p.Plugins {
+		if !fromRegistry(ref) {
+			continue
+		}
+		l := lock.Plugin(ref.Name)
+		if why := unlocked(ref, l); why != "" {
+			if a.inFolder(p, ref.Name) {
+				continue
+			}
+			return nil, notFoundError{fmt.Errorf("%s: plugin %s %s; run `flamingock plugin install`", ref.Position, ref.Name, why)}
+		}
+		installed, err := c.Locate(l)
+		if errors.Is(err, registry.ErrNotInstalled) {
+			if a.inFolder(p, ref.Name) {
+				continue
+			}
+			if installed, err = c.Install(ctx, l); err == nil {
+				err = c.Keep(ctx, path)
+			}
+		}
+		if err != nil {
+			return nil, missingPlugin(err)
+		}
+		md, err := host.ParseMetadata(installed.Metadata, ref.Name)
+		if err != nil {
+			return nil, fmt.Errorf("plugin %s %s: %w", l.Name, l.Version, err)
+		}
+		out = append(out, host.Options{Path: installed.Path, SHA256: installed.Digest.Encoded(), Name: ref.Name, Metadata: md})
+	}
+	return out, nil
+}
+
+func fromRegistry(ref project.PluginRef) bool { return ref.Source != "" }
+
+// inFolder tells whether a plugin is in a folder that somebody named.
+func (a *app) inFolder(p *project.Project, name string) bool {
+	if !a.named(p) {
+		return false
+	}
+	found, err := host.Find(a.folders(p)...)
+	return err == nil && slices.ContainsFunc(found, func(f host.Found) bool { return f.Name == name })
+}
+
+// unlocked says why the lock file does not have what the project asks for; "" where
+// it has.
+func unlocked(ref project.PluginRef, l *lockfile.Plugin) string {
+	if l == nil {
+		return "is not in " + lockfile.Name
+	}
+	if l.Source != ref.Source {
+		return fmt.Sprintf("comes from %s, and %s has it from %s", ref.Source, lockfile.Name, l.Source)
+	}
+	if ok, err := registry.Meets(l.Version, ref.Version); err != nil || !ok {
+		return fmt.Sprintf("is wanted as %q, and %s has %s", ref.Version, lockfile.Name, l.Version)
+	}
+	return ""
 }
 
 // foundPlugin is what `version` shows.

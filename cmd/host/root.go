@@ -38,9 +38,12 @@ type app struct {
 	logLevel   string
 	noColor    bool
 	quiet      bool
+	offline    bool
+	catalogs   []string
 
 	redactor *secret.Redactor
 	progress *progress
+	fetching *fetching         // nil until a registry was needed
 	traces   *telemetry.Traces // nil unless the environment asks for them
 }
 
@@ -72,6 +75,7 @@ Start with ` + "`flamingock init`" + `, look with ` + "`flamingock plan`" + `, r
 	f.StringVarP(&a.output, "output", "o", "text", "form of the output: text or json")
 	f.StringVarP(&a.logLevel, "log-level", "l", "warn", "debug, info, warn or error; logs go to standard error")
 	f.BoolVar(&a.noColor, "no-color", false, "no colours")
+	f.BoolVar(&a.offline, "offline", false, "use no network for plugins; also FLAMINGOCK_OFFLINE=1")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "only errors and results")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.checkFlags() }
 	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)))
@@ -79,7 +83,7 @@ Start with ` + "`flamingock init`" + `, look with ` + "`flamingock plan`" + `, r
 
 	root.AddCommand(
 		newInit(a), newValidate(a), newPlan(a), newApply(a), newUndo(a), newStatus(a),
-		newAudit(a), newIssue(a), newLock(a), newSchema(a), newExecute(a), newVersion(a),
+		newAudit(a), newIssue(a), newLock(a), newPlugin(a), newSchema(a), newExecute(a), newVersion(a),
 	)
 	return root
 }
@@ -144,7 +148,7 @@ func (a *app) logger() *slog.Logger {
 }
 
 // engine reads the project file and makes the engine. The caller closes it.
-func (a *app) engine(opts ...func(*core.Config)) (*core.Engine, error) {
+func (a *app) engine(ctx context.Context, opts ...func(*core.Config)) (*core.Engine, error) {
 	p, err := a.project()
 	if err != nil {
 		return nil, err
@@ -156,7 +160,7 @@ func (a *app) engine(opts ...func(*core.Config)) (*core.Engine, error) {
 	cfg.Logger = a.logger()
 	cfg.StopAfterStep = a.stop
 	cfg.Observe = a.progress.observe
-	if cfg.Plugins, err = a.plugins(p, cfg.Logger); err != nil {
+	if cfg.Plugins, err = a.plugins(ctx, p, cfg.Logger); err != nil {
 		return nil, err
 	}
 	for _, o := range opts {

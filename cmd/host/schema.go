@@ -70,7 +70,7 @@ func (a *app) metadata(cmd *cobra.Command) ([]*run.Metadata, error) {
 	if a.progress == nil {
 		a.progress = newProgress(a.err(), true)
 	}
-	plugins, err := a.plugins(p, a.logger())
+	plugins, err := a.plugins(cmd.Context(), p, a.logger())
 	if err != nil {
 		return nil, err
 	}

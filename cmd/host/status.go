@@ -16,7 +16,7 @@ func newStatus(a *app) *cobra.Command {
 		Short: "Show how every change stands",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			e, err := a.engine()
+			e, err := a.engine(cmd.Context())
 			if err != nil {
 				return err
 			}

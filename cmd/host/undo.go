@@ -35,7 +35,7 @@ anything is touched. Undone changes are pending again.`,
 			if n := selected(opts.sel); n != 1 {
 				return usageError{errors.New("say what to undo with one of --change, --execution, --last, --to-change, --to-tag")}
 			}
-			e, err := a.engine(withActor(opts.actor), a.traced(cmd.Context()))
+			e, err := a.engine(cmd.Context(), withActor(opts.actor), a.traced(cmd.Context()))
 			if err != nil {
 				return err
 			}

@@ -16,7 +16,7 @@ func newValidate(a *app) *cobra.Command {
 No connection is opened.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			e, err := a.engine()
+			e, err := a.engine(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -27,6 +27,10 @@ import (
 // ErrClosed is wrapped by the error of every call to a plugin that was closed.
 var ErrClosed = errors.New("the plugin was closed")
 
+// ErrChanged is wrapped where an executable does not have the digest that Options
+// says.
+var ErrChanged = process.ErrChanged
+
 // Plugin is one plugin. It implements run.Plugin and is safe for concurrent use.
 //
 // Its process starts when it is first needed, once. Where it crashes, what was
@@ -97,6 +101,7 @@ func (p *Plugin) startProcess(ctx context.Context, r *relay.Relay) (peer, error)
 	}
 	proc, err := process.Start(ctx, process.Config{
 		Path:      p.opts.Path,
+		Digest:    p.opts.SHA256,
 		Env:       env,
 		Handshake: p.opts.Handshake,
 		Relay:     r,

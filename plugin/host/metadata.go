@@ -46,6 +46,15 @@ func readMetadata(path, name string) (*run.Metadata, error) {
 	return md, nil
 }
 
+// ParseMetadata reads what a plugin of a name offers, as `describe` prints it.
+func ParseMetadata(data []byte, name string) (*run.Metadata, error) {
+	md, err := parseMetadata(data, name)
+	if err != nil {
+		return nil, fmt.Errorf("metadata: %w", err)
+	}
+	return md, nil
+}
+
 // refresh says how to make the metadata file anew.
 func refresh(path string) string {
 	return fmt.Sprintf("refresh it with: %s describe > %s", path, path+metadataSuffix)

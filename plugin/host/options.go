@@ -16,6 +16,9 @@ const Prefix = "flamingock-plugin-"
 type Options struct {
 	// Path is the executable. It may be relative to the working directory.
 	Path string
+	// SHA256 is the digest that the executable must have, in hex; it is read before
+	// each start, and what was read is what is started. Defaults to allowing any.
+	SHA256 string
 	// Name is what the plugin must call itself. Defaults to what follows Prefix
 	// in the file's name; where that does not begin so, any name is right.
 	Name string

@@ -3,6 +3,8 @@
 package host_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -86,6 +88,28 @@ func TestStartFails(t *testing.T) {
 			}
 			wantError(t, err, want)
 		})
+	}
+}
+
+// TestDigest starts a program that has its digest, and no other.
+func TestDigest(t *testing.T) {
+	t.Parallel()
+	path := install(t, "bad", "exit")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(data)
+	digest := hex.EncodeToString(sum[:])
+	_, err = open(t, host.Options{Path: path, SHA256: digest}).Metadata(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "exit code 3") {
+		t.Errorf("with its digest: %v", err)
+	}
+	other := strings.Repeat("0", 64)
+	_, err = open(t, host.Options{Path: path, SHA256: other}).Metadata(t.Context())
+	want := fmt.Sprintf("plugin bad: start %s: the file was changed: its SHA-256 is %s and must be %s", path, digest, other)
+	if !errors.Is(err, host.ErrChanged) || err.Error() != want {
+		t.Errorf("with another digest: %v\nwant %s", err, want)
 	}
 }
 

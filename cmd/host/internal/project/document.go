@@ -268,7 +268,13 @@ func projectKeys() shape {
 		"targetSystems": {anyKey: nil},
 		"secretSinks":   {anyKey: {"directory": nil, "command": nil}},
 		"lock":          {"lease": nil, "wait": nil},
-		"pipeline":      pipelineKeys(),
+		"registry": {
+			"mirrors":    {anyKey: {"source": nil, "to": nil}},
+			"trust":      {anyKey: {"source": nil, "mode": nil, "keys": nil}},
+			"registries": {anyKey: {"host": nil, "plainHTTP": nil, "caFile": nil}},
+			"catalogs":   nil,
+		},
+		"pipeline": pipelineKeys(),
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/flamingock/flamingock-go/core"
 	"github.com/flamingock/flamingock-go/core/diag"
 	"github.com/flamingock/flamingock-go/core/secret"
+	"github.com/flamingock/flamingock-go/registry"
 )
 
 // FileName is the name that is looked for, upward from the working directory.
@@ -36,6 +37,8 @@ type Project struct {
 	PluginDir string
 	// Plugins are the plugins that the file names.
 	Plugins []PluginRef
+	// Registry says where plugins come from and whom to trust; its paths are absolute.
+	Registry registry.Config
 }
 
 // PluginRef is one plugin that the project uses.
@@ -206,6 +209,7 @@ type file struct {
 	Profiles      stringList                `json:"profiles"`
 	Plugins       map[string]pluginRef      `json:"plugins"`
 	PluginDir     string                    `json:"pluginDir"`
+	Registry      registry.Config           `json:"registry"`
 	AuditStore    map[string]any            `json:"auditStore"`
 	TargetSystems map[string]map[string]any `json:"targetSystems"`
 	Pipeline      json.RawMessage           `json:"pipeline"`
@@ -450,7 +454,21 @@ func (r *reader) plugins(f file) {
 		r.p.Plugins = append(r.p.Plugins, PluginRef{
 			Name: name, Source: ref.Source, Version: ref.Version, Env: ref.Env, Position: r.doc.at("/plugins/" + escape(name)),
 		})
+		if ref.Source == "" {
+			continue
+		}
+		pointer := "/plugins/" + escape(name)
+		if _, err := registry.ParseSource(ref.Source); err != nil {
+			r.problem(pointer+"/source", "bad-value", "write it as registry.example.com/acme/"+name, "plugins: %v", err)
+		}
+		if err := registry.ParseConstraint(ref.Version); err != nil {
+			r.problem(pointer+"/version", "bad-value", "write it as \"~> 1.2\"", "plugins: %v", err)
+		}
 	}
+	if err := f.Registry.Check(); err != nil {
+		r.problem("/registry", "bad-value", "see docs/registry.md", "registry: %v", err)
+	}
+	r.p.Registry = f.Registry.In(r.p.Dir)
 	if f.PluginDir != "" {
 		r.p.PluginDir = f.PluginDir
 		if !filepath.IsAbs(f.PluginDir) {

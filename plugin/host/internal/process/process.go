@@ -65,6 +65,8 @@ const (
 type Config struct {
 	// Path is the absolute path of the executable.
 	Path string
+	// Digest is the SHA-256 that the executable must have, in hex; "" allows any.
+	Digest string
 	// Env names the variables that are passed on, beside those of Allowed.
 	Env []string
 	// Handshake is how long the process may take until it is ready.
@@ -167,6 +169,13 @@ func socketDir() (string, error) {
 func (p *Process) prepare(keys wire.TLS) (err error) {
 	p.cmd = &exec.Cmd{Path: p.cfg.Path, Args: []string{p.cfg.Path}, SysProcAttr: newGroup()}
 	var opened []*os.File
+	var program *os.File
+	if p.cfg.Digest != "" {
+		if program, err = verified(p.cfg.Path, p.cfg.Digest); err != nil {
+			return err
+		}
+		opened = append(opened, program)
+	}
 	pipe := func() (r, w *os.File) {
 		if err == nil {
 			r, w, err = os.Pipe()
@@ -193,6 +202,13 @@ func (p *Process) prepare(keys wire.TLS) (err error) {
 	p.cmd.Stdout, p.cmd.Stderr = stdout, stderr
 	p.cmd.ExtraFiles = []*os.File{tlsRead, deathRead} // file descriptors 3 and 4
 	p.theirs = []*os.File{stdout, stderr, tlsRead, deathRead}
+	if program != nil {
+		p.theirs = append(p.theirs, program)
+		if path := byFile(); path != "" {
+			p.cmd.Path = path
+			p.cmd.ExtraFiles = append(p.cmd.ExtraFiles, program)
+		}
+	}
 	return nil
 }
 
