@@ -109,6 +109,7 @@ func missingPlugin(err error) error {
 type fetching struct {
 	w      *terminal.Writer
 	silent bool
+	found  string // the last that was found, which is said once
 }
 
 func (f *fetching) observe(e registry.Event) {
@@ -125,6 +126,10 @@ func (f *fetching) observe(e registry.Event) {
 			f.w.Rewrite("… finding " + e.Plugin + " in " + e.Source)
 		}
 	case registry.Found:
+		if f.found == name+e.Source {
+			return
+		}
+		f.found = name + e.Source
 		f.w.Println(f.w.Paint(terminal.Green, "✓ ") + name + "  found in " + e.Source + signedBy(e.Signer))
 	case registry.Downloading:
 		if f.w.Live() {

@@ -46,6 +46,7 @@ func newPluginInfo(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			a.fetching.silent = true // the answer says it all
 			source, wanted, _ := strings.Cut(args[0], "@")
 			if p != nil {
 				for _, ref := range p.Plugins {

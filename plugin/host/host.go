@@ -14,6 +14,7 @@ package host
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -45,6 +46,9 @@ type Plugin struct {
 	mu      sync.Mutex
 	current *launch
 	closed  bool
+	// reading makes sure of the executable's digest for the first start; nil once
+	// that has begun, or where there is no digest.
+	reading *process.Reading
 }
 
 var _ run.Plugin = (*Plugin)(nil)
@@ -69,13 +73,29 @@ type launch struct {
 	err     error
 }
 
-// Open returns the plugin at o.Path. It starts no process and looks at no file
-// yet: what is wrong with them is said by the first call that needs them.
+// Open returns the plugin at o.Path. It starts no process yet: what is wrong is said
+// by the first call that needs one. Where o says what digest the executable has, it is
+// read beside whatever comes before that.
 func Open(o Options) *Plugin {
 	o.setDefaults()
 	p := newPlugin(o)
 	p.start = p.startProcess
+	if o.SHA256 != "" && runtime.NumCPU() > 1 {
+		p.reading = process.Read(o.Path, o.SHA256)
+	}
 	return p
+}
+
+// takeReading returns what makes sure of the executable's digest for one start.
+func (p *Plugin) takeReading() *process.Reading {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.reading
+	p.reading = nil
+	if r == nil && p.opts.SHA256 != "" {
+		r = process.Read(p.opts.Path, p.opts.SHA256)
+	}
+	return r
 }
 
 func newPlugin(o Options) *Plugin {
@@ -101,7 +121,7 @@ func (p *Plugin) startProcess(ctx context.Context, r *relay.Relay) (peer, error)
 	}
 	proc, err := process.Start(ctx, process.Config{
 		Path:      p.opts.Path,
-		Digest:    p.opts.SHA256,
+		Reading:   p.takeReading(),
 		Env:       env,
 		Handshake: p.opts.Handshake,
 		Relay:     r,
@@ -168,6 +188,8 @@ func (p *Plugin) Close(context.Context) error {
 	p.mu.Lock()
 	p.closed = true
 	l := p.current
+	p.reading.Stop()
+	p.reading = nil
 	p.mu.Unlock()
 	if l == nil {
 		return nil

@@ -404,8 +404,8 @@ func TestBadRegistry(t *testing.T) {
 		answer func(w http.ResponseWriter, r *http.Request)
 		want   string
 	}{
-		"says nothing": {"/tags/list", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "the registry stopped sending for 300ms; try again, or use a mirror"},
-		"stops in the middle": {"/blobs/", nil, "the registry stopped sending"},
+		"says nothing":         {"/tags/list", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "the registry stopped sending for 300ms; try again, or use a mirror"},
+		"stops in the middle":  {"/blobs/", nil, "the registry stopped sending"},
 		"redirects for ever":   {"/tags/list", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.String(), http.StatusFound) }, "more than 5 redirects"},
 		"endless list of tags": {"/tags/list", endless, "list the versions in"},
 		"endless manifest":     {"/manifests/sha256:", endless, "get version 1.0.0 of box"},

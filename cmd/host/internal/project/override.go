@@ -18,7 +18,10 @@ const (
 
 // reserved are variables with a meaning of their own.
 func reserved() []string {
-	return []string{"FLAMINGOCK_CONFIG", "FLAMINGOCK_PLUGIN_DIR", "FLAMINGOCK_PLUGIN"}
+	return []string{
+		"FLAMINGOCK_CONFIG", "FLAMINGOCK_PLUGIN_DIR", "FLAMINGOCK_PLUGIN", "FLAMINGOCK_PLUGIN_CACHE", "FLAMINGOCK_REGISTRY_CONFIG",
+		"FLAMINGOCK_OFFLINE", "FLAMINGOCK_PLAIN_HTTP", "FLAMINGOCK_KEY_PASSWORD",
+	}
 }
 
 // override is one value put over the file's.

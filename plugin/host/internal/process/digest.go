@@ -14,16 +14,37 @@ import (
 // have.
 var ErrChanged = errors.New("the file was changed")
 
-// verified opens an executable and makes sure that it has a digest by SHA-256, in hex.
-// What was read is what is to be started: on Linux by the open file, whatever is put
-// in its place in the meantime.
-func verified(path, digest string) (*os.File, error) {
+// Reading is an executable that is being read, to make sure of its digest. What was
+// read is what is to be started: on Linux by the open file, whatever is put in its
+// place in the meantime.
+type Reading struct {
+	stop chan struct{}
+	done chan struct{} // closed when file and err are set
+	file *os.File
+	err  error
+}
+
+// readSize is how much is read at once.
+const readSize = 1 << 20
+
+// Read begins to read an executable, which must have a digest by SHA-256, in hex. The
+// caller ends it by Config.Reading or by Stop.
+func Read(path, digest string) *Reading {
+	r := &Reading{stop: make(chan struct{}), done: make(chan struct{})}
+	go func() {
+		defer close(r.done)
+		r.file, r.err = r.read(path, digest)
+	}()
+	return r
+}
+
+func (r *Reading) read(path, digest string) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	hash := sha256.New()
-	_, err = io.Copy(hash, f)
+	_, err = io.CopyBuffer(hash, stoppable{f, r.stop}, make([]byte, readSize))
 	if got := hex.EncodeToString(hash.Sum(nil)); err == nil && got != digest {
 		err = fmt.Errorf("%w: its SHA-256 is %s and must be %s", ErrChanged, got, digest)
 	}
@@ -32,6 +53,33 @@ func verified(path, digest string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// Stop ends it where nobody starts the executable. Stopping nil does nothing.
+func (r *Reading) Stop() {
+	if r == nil {
+		return
+	}
+	close(r.stop)
+	go func() {
+		<-r.done
+		_ = r.file.Close() // also of a nil *os.File, which only returns an error
+	}()
+}
+
+// stoppable reads until it is stopped.
+type stoppable struct {
+	io.Reader
+	stop <-chan struct{}
+}
+
+func (s stoppable) Read(p []byte) (int, error) {
+	select {
+	case <-s.stop:
+		return 0, errors.New("it is not needed any more")
+	default:
+		return s.Reader.Read(p)
+	}
 }
 
 // byFile is the path by which a process starts the file that is its descriptor 5; ""

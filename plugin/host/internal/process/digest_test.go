@@ -38,13 +38,14 @@ func TestReplacedAfterItWasRead(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "plugin")
 	digest := program(t, "true", path)
-	p := &Process{cfg: Config{Path: path, Digest: digest, Logger: slog.New(slog.DiscardHandler)}}
-	if err := p.prepare(wire.TLS{}); err != nil {
-		t.Fatal(err)
-	}
+	p := &Process{cfg: Config{Path: path, Reading: Read(path, digest), Logger: slog.New(slog.DiscardHandler)}}
+	<-p.cfg.Reading.done
 	other := path + ".other"
 	program(t, "false", other)
 	if err := os.Rename(other, path); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.prepare(wire.TLS{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.start(); err != nil {
@@ -53,7 +54,8 @@ func TestReplacedAfterItWasRead(t *testing.T) {
 	if err := p.cmd.Wait(); err != nil {
 		t.Errorf("what ran was not the file that was read: %v", err)
 	}
-	if err := (&Process{cfg: p.cfg}).prepare(wire.TLS{}); !errors.Is(err, ErrChanged) {
+	again := &Process{cfg: Config{Path: path, Reading: Read(path, digest)}}
+	if err := again.prepare(wire.TLS{}); !errors.Is(err, ErrChanged) {
 		t.Errorf("it is started again: %v", err)
 	}
 }

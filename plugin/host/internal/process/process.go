@@ -65,8 +65,8 @@ const (
 type Config struct {
 	// Path is the absolute path of the executable.
 	Path string
-	// Digest is the SHA-256 that the executable must have, in hex; "" allows any.
-	Digest string
+	// Reading makes sure of the executable's digest; nil allows any.
+	Reading *Reading
 	// Env names the variables that are passed on, beside those of Allowed.
 	Env []string
 	// Handshake is how long the process may take until it is ready.
@@ -103,17 +103,21 @@ type Process struct {
 // Start starts a process and connects to it. It returns a *EarlyExitError where
 // the process ended before it was ready. ctx bounds only the start.
 func Start(ctx context.Context, cfg Config) (*Process, error) {
-	if err := executable(cfg.Path); err != nil {
-		return nil, err
+	err := executable(cfg.Path)
+	dir := ""
+	if err == nil {
+		dir, err = socketDir()
 	}
-	dir, err := socketDir()
 	if err != nil {
+		cfg.Reading.Stop()
 		return nil, err
 	}
 	p := &Process{cfg: cfg, dir: dir, ended: make(chan struct{})}
 	hostTLS, pluginTLS, err := newTLS()
 	if err == nil {
 		err = p.prepare(pluginTLS)
+	} else {
+		cfg.Reading.Stop()
 	}
 	if err == nil {
 		err = p.connect(ctx, hostTLS)
@@ -170,8 +174,9 @@ func (p *Process) prepare(keys wire.TLS) (err error) {
 	p.cmd = &exec.Cmd{Path: p.cfg.Path, Args: []string{p.cfg.Path}, SysProcAttr: newGroup()}
 	var opened []*os.File
 	var program *os.File
-	if p.cfg.Digest != "" {
-		if program, err = verified(p.cfg.Path, p.cfg.Digest); err != nil {
+	if p.cfg.Reading != nil {
+		<-p.cfg.Reading.done
+		if program, err = p.cfg.Reading.file, p.cfg.Reading.err; err != nil {
 			return err
 		}
 		opened = append(opened, program)

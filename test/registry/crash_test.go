@@ -1,0 +1,206 @@
+package registry
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/flamingock/flamingock-go/registry/artifact"
+	"github.com/flamingock/flamingock-go/registry/lockfile"
+	"github.com/flamingock/flamingock-go/registry/store"
+)
+
+const oneStage = "pipeline: {stages: [{name: all, location: changes}]}\n"
+
+// large is a plugin whose program does not fit into one packet.
+func large(p *artifact.Package) {
+	code := append(program(p.Name, p.Version, artifact.Here()), bytes.Repeat([]byte("# not much\n"), 1<<17)...)
+	p.Binaries[artifact.Here()] = code
+}
+
+// whole checks that everything in a cache is what its name says.
+func whole(t *testing.T, m *team) {
+	t.Helper()
+	must(t, os.MkdirAll(m.cache(), 0o700))
+	for f := range files(t, m.cache()) {
+		var want string
+		switch {
+		case strings.HasPrefix(f, "blobs/sha256/"):
+			want = filepath.Base(f)
+		case strings.HasPrefix(f, "bin/sha256/") && !strings.HasSuffix(f, store.MetadataSuffix):
+			want = filepath.Base(filepath.Dir(f))
+		default:
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(m.cache(), f))
+		must(t, err)
+		if got := digest.FromBytes(data).Encoded(); got != want {
+			t.Errorf("%s holds %s", f, got)
+		}
+	}
+}
+
+// TestKilled kills an installation at each of its requests, and once it writes; then
+// it is run again.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	s, key := serve(t, true), newKey(t)
+	source := s.source("acme/box")
+	publish(t, source, pack("box", "1.0.0", key, large), key)
+	project := oneStage + "plugins:\n  box: {source: " + source + ", version: \"~> 1.0\"}\n"
+	before := s.requests()
+	newTeam(t, project).must(0, "plugin install")
+	requests := s.requests() - before
+	if requests < 8 {
+		t.Fatalf("an installation makes %d requests", requests)
+	}
+	m := newTeam(t, project)
+	for n := 1; n <= requests; n++ {
+		must(t, os.RemoveAll(m.cache()))
+		_ = os.Remove(filepath.Join(m.dir, lockfile.Name))
+		reached, seen := make(chan struct{}), 0
+		var mu sync.Mutex
+		s.intercept(func(w http.ResponseWriter, r *http.Request) bool {
+			mu.Lock()
+			seen++
+			now := seen == n
+			mu.Unlock()
+			if !now {
+				return false
+			}
+			// Half of the answer, where there is one.
+			close(reached)
+			s.stopInTheMiddle(w, r)
+			return true
+		})
+		cmd := m.command("plugin", "install")
+		must(t, cmd.Start())
+		select {
+		case <-reached:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("request %d was never made", n)
+		}
+		time.Sleep(20 * time.Millisecond) // some of the answer arrives
+		must(t, cmd.Process.Kill())
+		_ = cmd.Wait() // it was killed
+		s.intercept(nil)
+		whole(t, m)
+		if _, err := os.Stat(filepath.Join(m.dir, lockfile.Name)); err == nil {
+			t.Errorf("killed at request %d it had written the lock file", n)
+		}
+		m.must(0, "plugin install", "box 1.0.0  installed")
+		whole(t, m)
+	}
+	// Nothing but what is needed is there, and temporary files of those that died.
+	m.must(0, "plugin verify", "✓ box")
+}
+
+// TestAtOnce installs in several processes with one cache, while others remove what
+// nobody needs.
+func TestAtOnce(t *testing.T) {
+	t.Parallel()
+	s, key := serve(t, true), newKey(t)
+	project := oneStage + "plugins:\n"
+	for i := range 3 {
+		name := fmt.Sprintf("box%d", i)
+		publish(t, s.source("acme/"+name), pack(name, "1.0.0", key, large), key)
+		project += "  " + name + ": {source: " + s.source("acme/"+name) + ", version: \"~> 1.0\"}\n"
+	}
+	first := newTeam(t, project)
+	teams := []*team{first}
+	for range 3 {
+		m := newTeam(t, project)
+		m.env = append(m.env, "FLAMINGOCK_PLUGIN_CACHE="+first.cache())
+		teams = append(teams, m)
+	}
+	var all sync.WaitGroup
+	for round := range 3 {
+		if round == 2 {
+			must(t, os.RemoveAll(first.cache()))
+		}
+		for i, m := range teams {
+			all.Go(func() {
+				args := []string{"plugin", "install"}
+				if i == 3 && round == 1 {
+					args = []string{"plugin", "prune"}
+				}
+				if out, code := m.run(args...); code != 0 {
+					t.Errorf("%q ended with %d:\n%s", args, code, out)
+				}
+			})
+		}
+		all.Wait()
+	}
+	whole(t, first)
+	for _, m := range teams {
+		m.must(0, "plugin verify", "✓ box0", "✓ box1", "✓ box2")
+	}
+}
+
+// mounted is a file system of its own, of a size; only root can have one.
+func mounted(t *testing.T, dir, options string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		if os.Getenv("REQUIRE_SERVERS") == "1" {
+			t.Fatal("only root can mount a file system")
+		}
+		t.Skip("only root can mount a file system")
+	}
+	must(t, os.MkdirAll(dir, 0o700))
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", options, "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Fatalf("mount: %v: %s", err, out)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Errorf("unmount %s: %v", dir, err)
+		}
+	})
+}
+
+// TestFullDisk installs where there is too little room.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	s, key := serve(t, true), newKey(t)
+	source := s.source("acme/box")
+	publish(t, source, pack("box", "1.0.0", key, large), key)
+	m := newTeam(t, oneStage+"plugins:\n  box: {source: "+source+", version: \"~> 1.0\"}\n")
+	mounted(t, m.cache(), "size=1m")
+	m.must(1, "plugin install", "the disk of "+m.cache()+" is full", "`flamingock plugin prune`", "FLAMINGOCK_PLUGIN_CACHE")
+	whole(t, m)
+	if _, err := os.Stat(filepath.Join(m.dir, lockfile.Name)); err == nil {
+		t.Error("it wrote the lock file")
+	}
+	m.env = append(m.env, "FLAMINGOCK_PLUGIN_CACHE="+filepath.Join(m.dir, "elsewhere"))
+	m.must(0, "plugin install", "installed")
+}
+
+// TestReadOnlyCache uses a cache that somebody else filled.
+func TestReadOnlyCache(t *testing.T) {
+	t.Parallel()
+	s, key := serve(t, true), newKey(t)
+	source := s.source("acme/box")
+	publish(t, source, pack("box", "1.0.0", key, large), key)
+	m := newTeam(t, oneStage+"plugins:\n  box: {source: "+source+", version: \"~> 1.0\"}\n")
+	mounted(t, m.cache(), "size=32m")
+	m.must(0, "plugin install", "installed")
+	must(t, syscall.Mount("tmpfs", m.cache(), "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	m.must(0, "plugin install", "box 1.0.0  is there")
+	m.must(0, "plugin list", "installed")
+	m.must(0, "plugin verify", "✓ box")
+	m.must(1, "plugin doctor", "✗ cache")
+	publish(t, source, pack("box", "1.1.0", key, large), key)
+	m.must(1, "plugin update --yes", m.cache()+" cannot be written to", "FLAMINGOCK_PLUGIN_CACHE")
+	if !strings.Contains(m.read(lockfile.Name), "version: 1.0.0") {
+		t.Error("the lock file was written")
+	}
+}
