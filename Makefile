@@ -53,6 +53,28 @@ test: ## Run the tests that need nothing but Go
 test/servers: with-servers ## Run every test, with real servers
 	bin/with-servers -- $(MAKE) --no-print-directory test TESTFLAGS='-count=1 $(TESTFLAGS)'
 
+# Programs of others that plugins from a registry are tried with. cosign and
+# distribution (another registry than Debian's) take minutes to build.
+INTEROP ?= oras cosign distribution
+interop_oras := oras.land/oras/cmd/oras@v1.3.6
+interop_cosign := github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3
+interop_distribution := github.com/distribution/distribution/v3/cmd/registry@v3.1.2
+
+.PHONY: test/interop
+test/interop: with-servers ## Test plugins from a registry with the programs of others that INTEROP names
+	for program in $(INTEROP); do $(MAKE) --no-print-directory bin/interop/$$program; done
+	$(if $(filter oras,$(INTEROP)),TEST_ORAS=$(CURDIR)/bin/interop/oras) \
+	$(if $(filter cosign,$(INTEROP)),TEST_COSIGN=$(CURDIR)/bin/interop/cosign) \
+	bin/with-servers --only registry -- go -C test test -count=1 -run 'TestRealRegistry|TestOras|TestCosign' ./registry
+	$(if $(filter distribution,$(INTEROP)),TEST_ORAS=$(CURDIR)/bin/interop/oras TEST_COSIGN=$(CURDIR)/bin/interop/cosign \
+	TEST_REGISTRY_PROGRAM=$(CURDIR)/bin/interop/distribution \
+	bin/with-servers --only registry -- go -C test test -count=1 -run 'TestRealRegistry|TestOras|TestCosign' ./registry)
+
+bin/interop/%:
+	mkdir -p bin/interop
+	GOBIN=$(CURDIR)/bin/interop/.new GOFLAGS=-mod=mod go install $(interop_$*)
+	mv bin/interop/.new/* $@
+
 .PHONY: bench
 bench: ## Run the benchmarks that need nothing but Go
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(TESTFLAGS) ./...

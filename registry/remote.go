@@ -216,6 +216,8 @@ func explainRemote(err error) error {
 	switch {
 	case errors.As(err, &answer) && (answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden):
 		return fmt.Errorf("%w; log in with `docker login %s` or `oras login %s`, or ask for access", err, answer.URL.Host, answer.URL.Host)
+	case errors.Is(err, auth.ErrBasicCredentialNotFound):
+		return fmt.Errorf("%w; log in with `docker login` or `oras login`", err)
 	case errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound, errors.Is(err, errdef.ErrNotFound):
 		return fmt.Errorf("%w: %w", ErrNotFound, err)
 	case errors.Is(err, errStalled):

@@ -201,7 +201,7 @@ func (c *Client) byDigest(ctx context.Context, r *repository, d digest.Digest) (
 // referrers returns the manifests that refer to an index and may be of a type. Not
 // all registries tell the type of a manifest as it says it itself.
 func (c *Client) referrers(ctx context.Context, r *repository, d ocispec.Descriptor, artifactType string) ([]ocispec.Descriptor, error) {
-	if c.allowed(r) != nil {
+	if r.network && c.opts.Offline {
 		return c.knownReferrers(d.Digest), nil
 	}
 	all, err := registry.Referrers(ctx, r.ReadOnlyGraphTarget, d, "")

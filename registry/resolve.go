@@ -21,6 +21,7 @@ const maxTried = 20
 
 // Request asks for a version of a plugin.
 type Request struct {
+	// Name is what the plugin must be called; "" takes what it calls itself.
 	Name   string
 	Source string
 	// Constraint is as Terraform has it: 1.2.0, ~> 1.2, >= 1.2, < 2; "" allows every
@@ -150,7 +151,10 @@ func (c *Client) Resolve(ctx context.Context, req Request) (*Resolution, error) 
 	}
 	d, index, err := c.index(ctx, r, best.Version)
 	if err != nil {
-		return nil, attempt(fmt.Sprintf("get version %s of %s from %s", best.Version, req.Name, r.at), err)
+		return nil, attempt(fmt.Sprintf("get version %s from %s", best.Version, r.at), err)
+	}
+	if req.Name == "" {
+		req.Name = index.Name
 	}
 	if index.Name != req.Name {
 		return nil, fmt.Errorf("%s is the plugin %q and not %q; name it so in the project file", req.Source, index.Name, req.Name)
@@ -176,7 +180,7 @@ func (c *Client) Resolve(ctx context.Context, req Request) (*Resolution, error) 
 	}
 	out, err := c.complete(ctx, r, d, index)
 	if err != nil {
-		return nil, attempt(fmt.Sprintf("get version %s of %s from %s", best.Version, req.Name, r.at), err)
+		return nil, attempt(fmt.Sprintf("get version %s from %s", best.Version, r.at), err)
 	}
 	out.Plugin.Source, out.Plugin.Constraint, out.Plugin.Signer = req.Source, req.Constraint, signer
 	c.tell(Event{Kind: Found, Plugin: req.Name, Source: req.Source, Version: best.Version, Signer: fingerprint(signer)})
@@ -193,13 +197,13 @@ func fingerprint(s *lockfile.Signer) string {
 // noVersion says what there is in place of what was asked for.
 func noVersion(req Request, at string, all []Version) error {
 	if len(all) == 0 {
-		return fmt.Errorf("%w: %s has no version of %s", ErrNotFound, at, req.Name)
+		return fmt.Errorf("%w: %s has no version of a plugin", ErrNotFound, at)
 	}
 	var some []string
 	for _, v := range all[:min(len(all), 5)] {
 		some = append(some, v.Version)
 	}
-	return fmt.Errorf("%w: no version of %s in %s meets %q; the newest are %s", ErrNotFound, req.Name, at, req.Constraint, strings.Join(some, ", "))
+	return fmt.Errorf("%w: no version in %s meets %q; the newest are %s", ErrNotFound, at, req.Constraint, strings.Join(some, ", "))
 }
 
 // backwards refuses an older version than the one that is used.

@@ -55,15 +55,14 @@ func newPluginInfo(a *app) *cobra.Command {
 					}
 				}
 			}
-			s, err := registry.ParseSource(source)
-			if err != nil {
+			if _, err := registry.ParseSource(source); err != nil {
 				return usageError{errors.Join(err, errors.New("name a plugin of the project, or a source"))}
 			}
 			versions, err := c.Versions(cmd.Context(), source)
 			if err != nil {
 				return missingPlugin(err)
 			}
-			r, err := c.Resolve(cmd.Context(), registry.Request{Name: s.Name(), Source: source, Constraint: wanted})
+			r, err := c.Resolve(cmd.Context(), registry.Request{Source: source, Constraint: wanted})
 			if err != nil {
 				return missingPlugin(err)
 			}

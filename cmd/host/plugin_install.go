@@ -77,8 +77,7 @@ func (a *app) addPlugin(ctx context.Context, arg string, opts installOptions) er
 		return err
 	}
 	source, wanted, _ := strings.Cut(arg, "@")
-	s, err := registry.ParseSource(source)
-	if err != nil {
+	if _, err := registry.ParseSource(source); err != nil {
 		return usageError{err}
 	}
 	if err := registry.ParseConstraint(wanted); err != nil {
@@ -87,17 +86,20 @@ func (a *app) addPlugin(ctx context.Context, arg string, opts installOptions) er
 	if opts.locked {
 		return usageError{errors.New("--locked forbids what adding a plugin does: to change " + lockfile.Name)}
 	}
-	r, err := p.client.Resolve(ctx, registry.Request{
-		Name: s.Name(), Source: source, Constraint: wanted, Locked: p.lock.Plugin(s.Name()),
-		AcceptSigner: opts.acceptSigner, AllowDowngrade: opts.allowDowngrade,
-	})
+	req := registry.Request{Source: source, Constraint: wanted, AcceptSigner: opts.acceptSigner, AllowDowngrade: opts.allowDowngrade}
+	for i := range p.lock.Plugins {
+		if p.lock.Plugins[i].Source == source {
+			req.Locked = &p.lock.Plugins[i]
+		}
+	}
+	r, err := p.client.Resolve(ctx, req)
 	if err != nil {
 		return missingPlugin(err)
 	}
 	if wanted == "" {
 		wanted = compatible(r.Plugin.Version)
 	}
-	_, err = project.SetPlugin(p.File, s.Name(), source, wanted)
+	_, err = project.SetPlugin(p.File, r.Plugin.Name, source, wanted)
 	return err
 }
 

@@ -92,7 +92,7 @@ func TestSwapped(t *testing.T) {
 		t.Parallel()
 		v := newVictim(t)
 		v.retag(v.src+":1.0.0", "1.1.0")
-		fails(t, v.again(), "get version 1.1.0 of box", "says that it is version 1.0.0: somebody has moved the tag")
+		fails(t, v.again(), "get version 1.1.0 from", "says that it is version 1.0.0: somebody has moved the tag")
 	})
 	t.Run("another plugin", func(t *testing.T) {
 		t.Parallel()
@@ -408,7 +408,7 @@ func TestBadRegistry(t *testing.T) {
 		"stops in the middle":  {"/blobs/", nil, "the registry stopped sending"},
 		"redirects for ever":   {"/tags/list", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.String(), http.StatusFound) }, "more than 5 redirects"},
 		"endless list of tags": {"/tags/list", endless, "list the versions in"},
-		"endless manifest":     {"/manifests/sha256:", endless, "get version 1.0.0 of box"},
+		"endless manifest":     {"/manifests/sha256:", endless, "get version 1.0.0 from"},
 		"asks for a login":     {"/tags/list", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, "log in with `docker login"},
 		"forbids":              {"/tags/list", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }, "or ask for access"},
 		"sends a page":         {"/tags/list", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, "list the versions in"},

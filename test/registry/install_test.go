@@ -123,7 +123,7 @@ func TestChoice(t *testing.T) {
 	}
 	fails(t, err, "version 1.5.0 of box speaks protocol 2.0, and this host protocol 1", "version 1.1.0 would run here")
 	fails(t, resolve("box", source, ""), "version 3.0.0 of box is there for plan9/amd64, and not for "+artifact.Here().String(), `"~> 1.1.0"`)
-	fails(t, resolve("box", source, "~> 4.0"), `no version of box in `+source+` meets "~> 4.0"`, "the newest are 3.0.0, 2.0.0-beta.1, 1.5.0")
+	fails(t, resolve("box", source, "~> 4.0"), `no version in `+source+` meets "~> 4.0"`, "the newest are 3.0.0, 2.0.0-beta.1, 1.5.0")
 	fails(t, resolve("crate", source, "1.0.0"), `is the plugin "box" and not "crate"`)
 	fails(t, resolve("box", s.source("acme/nothing"), ""), "not found")
 	fails(t, resolve("box", source, "^1.0"), `write "~> 1.2"`)

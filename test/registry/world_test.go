@@ -50,7 +50,7 @@ func serve(t testing.TB, referrers bool) *server {
 	t.Helper()
 	s := &server{
 		counted: map[string]int{},
-		inner:   ociserver.New(ociserver.Logger(log.New(io.Discard, "", 0)), ociserver.WithReferrersSupport(referrers)),
+		inner:   ociserver.New(ociserver.Logger(log.New(io.Discard, "", 0)), ociserver.WithReferrersSupport(referrers)), //nolint:forbidigo // what it takes
 	}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
@@ -112,8 +112,10 @@ func (s *server) stopInTheMiddle(w http.ResponseWriter, r *http.Request) {
 }
 
 // pemOf is a certificate as a file.
-func pemOf(c *x509.Certificate) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+func pemOf(c *x509.Certificate) []byte { return pemOfDER(c.Raw) }
+
+func pemOfDER(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 // requests is how many there were.

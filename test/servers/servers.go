@@ -4,15 +4,15 @@
 // with them. DynamoDB Local is the exception: its data is in memory, it has no
 // password, and it listens on every address.
 //
-// It finds the servers that Debian's packages postgresql and mariadb-server
-// install, or those in PATH, and needs no configuration and no running service
+// It finds the servers that Debian's packages postgresql, mariadb-server and
+// docker-registry install, or those in PATH, and needs no configuration and no running service
 // of theirs. The servers refuse to run as root; started by root they run as
 // the users that the packages create.
 //
 // MongoDB, DynamoDB Local, moto and Apache Kafka are no Debian packages: `make
 // servers` downloads them into the user's cache, where they are found. TEST_MONGOD
 // may name another mongod, which is looked for in PATH too, TEST_DYNAMODB_LOCAL
-// another DynamoDBLocal.jar, TEST_KAFKA_LIB another folder of Kafka's libraries (both
+// another DynamoDBLocal.jar, TEST_REGISTRY_PROGRAM another registry, TEST_KAFKA_LIB another folder of Kafka's libraries (both
 // need a Java, default-jre-headless), and TEST_MOTO another folder with the Python
 // package moto. They run as whoever starts them.
 //
@@ -42,11 +42,12 @@ const (
 	DynamoDBDelayed   Kind = "dynamodb-delayed" // takes seconds to change a table
 	Moto              Kind = "moto"             // an imitation of more of DynamoDB
 	Kafka             Kind = "kafka"            // three brokers, and a worker of Kafka Connect
+	Registry          Kind = "registry"         // an OCI registry
 )
 
 // Kinds returns every kind.
 func Kinds() []Kind {
-	return []Kind{PostgreSQL, MariaDB, MongoDB, MongoDBStandalone, DynamoDB, DynamoDBDelayed, Moto, Kafka}
+	return []Kind{PostgreSQL, MariaDB, MongoDB, MongoDBStandalone, DynamoDB, DynamoDBDelayed, Moto, Kafka, Registry}
 }
 
 // ParseKinds parses a list such as "postgres,mariadb".
@@ -83,6 +84,8 @@ func (k Kind) recipe() (recipe, error) {
 		return moto()
 	case Kafka:
 		return kafka()
+	case Registry:
+		return registry()
 	}
 	return recipe{}, fmt.Errorf("unknown kind of server %q", k)
 }

@@ -35,8 +35,8 @@ func TestParseKinds(t *testing.T) {
 	}{
 		{list: "postgres", want: []Kind{PostgreSQL}},
 		{list: "mariadb, postgres,mariadb", want: []Kind{MariaDB, PostgreSQL}},
-		{list: "", wantErr: `unknown server "": want some of [postgres mariadb mongodb mongodb-standalone dynamodb dynamodb-delayed moto kafka]`},
-		{list: "postgres,oracle", wantErr: `unknown server "oracle": want some of [postgres mariadb mongodb mongodb-standalone dynamodb dynamodb-delayed moto kafka]`},
+		{list: "", wantErr: `unknown server "": want some of [postgres mariadb mongodb mongodb-standalone dynamodb dynamodb-delayed moto kafka registry]`},
+		{list: "postgres,oracle", wantErr: `unknown server "oracle": want some of [postgres mariadb mongodb mongodb-standalone dynamodb dynamodb-delayed moto kafka registry]`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.list, func(t *testing.T) {

@@ -43,7 +43,7 @@ func TestParse(t *testing.T) {
 		{
 			name:   "unknown server",
 			args:   []string{"-only", "oracle", "true"},
-			stderr: `invalid value "oracle" for flag -only: unknown server "oracle": want some of [postgres mariadb mongodb mongodb-standalone dynamodb dynamodb-delayed moto kafka]` + "\n" + usage,
+			stderr: `invalid value "oracle" for flag -only: unknown server "oracle": want some of [postgres mariadb mongodb mongodb-standalone dynamodb dynamodb-delayed moto kafka registry]` + "\n" + usage,
 		},
 		{
 			name:   "help",
