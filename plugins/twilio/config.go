@@ -83,6 +83,17 @@ func (c *Config) hide(text string) string {
 	return text
 }
 
+// purchase refuses what costs money, unless the configuration allows it.
+func (c *Config) purchase(what string) error {
+	if c.AllowPurchases {
+		return nil
+	}
+	return &sdk.Error{
+		Code: sdk.Permission, Part: -1, Clean: true, Message: what + ": it costs money, and the target system does not allow purchases",
+		Hint: "write `allowPurchases: true` in the target system's configuration",
+	}
+}
+
 // protected refuses a change of an object that the configuration protects.
 func (c *Config) protected(kind, name string) error {
 	for _, p := range c.Protected[kind] {

@@ -37,7 +37,7 @@ func open(ctx context.Context, config Config) (*Conn, error) {
 	c := &Conn{config: config}
 	c.client = &rest.Client{
 		Send: c.send, Explain: explain, Throttled: throttled, Pages: pages{}, Resources: resources(), Secrets: config.hide,
-		Concurrent: config.MaxConcurrency, Guard: config.protected,
+		Concurrent: config.MaxConcurrency, Guard: config.protected, Purchase: config.purchase,
 		Wait: time.Duration(config.RetryWait), Patience: time.Duration(config.Patience),
 	}
 	if config.ClientSecret != "" {
@@ -120,6 +120,12 @@ func (c *Conn) send(ctx context.Context, r *rest.Request) (*rest.Response, error
 	case url.Values:
 		headers["Content-Type"] = "application/x-www-form-urlencoded"
 		_, err = h.Post(where, body, headers, "") //nolint:bodyclose // the transport has read it
+	case *upload:
+		// The library has no such bodies, so the transport puts it in.
+		if t.body, t.contentType, err = body.encode(); err != nil {
+			return nil, err
+		}
+		_, err = h.Post(where, url.Values{}, headers, "") //nolint:bodyclose // the transport has read it
 	default:
 		b, encodeErr := json.Marshal(body)
 		if encodeErr != nil {
@@ -138,8 +144,11 @@ func (c *Conn) send(ctx context.Context, r *rest.Request) (*rest.Response, error
 type transport struct {
 	ctx      context.Context //nolint:containedctx // the library hands none over
 	endpoint string
-	sent     bool
-	response *rest.Response
+	// body, with its content type, takes the place of the request's where it is not nil.
+	body        []byte
+	contentType string
+	sent        bool
+	response    *rest.Response
 }
 
 // errSentTwice keeps the library from sending a request again, as it does with some
@@ -164,6 +173,10 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		r.Host = r.URL.Host
 		r.URL.Scheme, r.URL.Host = to.Scheme, to.Host
+	}
+	if t.body != nil {
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(t.body)), int64(len(t.body))
+		r.Header.Set("Content-Type", t.contentType)
 	}
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {

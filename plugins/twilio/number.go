@@ -140,11 +140,8 @@ func buy(ctx context.Context, c *Conn, s purchaseStep) error {
 	if err != nil || had != nil {
 		return err
 	}
-	if !c.config.AllowPurchases {
-		return &sdk.Error{
-			Code: sdk.Permission, Part: -1, Clean: true, Message: fmt.Sprintf("buy the phone number %q: the target system does not allow purchases", p.Name),
-			Hint: "write `allowPurchases: true` in the target system's configuration",
-		}
+	if err := c.config.purchase(fmt.Sprintf("buy the phone number %q", p.Name)); err != nil {
+		return err
 	}
 	var chosen candidate
 	if s.Saved != nil {
@@ -170,7 +167,12 @@ func buy(ctx context.Context, c *Conn, s purchaseStep) error {
 		}
 		body := url.Values{}
 		if p.Set != nil {
-			body, _ = form(nil, nil)(*p.Set).(url.Values)
+			set, err := rest.NewFinder(c.client, sdk.Object{}).Resolve(ctx, *p.Set)
+			if err != nil {
+				return err
+			}
+			fields, _ := set.(sdk.Object)
+			body, _ = form(nil, nil)(fields).(url.Values)
 		}
 		body.Set("PhoneNumber", chosen.PhoneNumber)
 		body.Set("FriendlyName", p.Name)

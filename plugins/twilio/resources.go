@@ -1,7 +1,6 @@
 package twilio
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -43,16 +42,21 @@ func own() []string {
 	}
 }
 
-// resource is what the resources of all products have in common.
+// resource is what the resources of all products have in common. prefix is that of
+// its SIDs; "" where it has none.
 func resource(name, summary, path, prefix string, identity ...rest.Field) *rest.Resource {
 	var query url.Values
 	if strings.HasPrefix(path, "conversations/") || strings.HasPrefix(path, "sync/") {
 		query = url.Values{"PageSize": {"50"}} // the most that all lists of these take
 	}
-	return &rest.Resource{
-		Name: name, Summary: summary, Path: path, Identity: identity, ID: "sid", IsID: sid(prefix), Update: "POST",
+	r := &rest.Resource{
+		Name: name, Summary: summary, Path: path, Identity: identity, ID: "sid", Update: "POST",
 		Encode: form(nil, nil), ReadOnly: own(), Query: query,
 	}
+	if prefix != "" {
+		r.IsID = sid(prefix)
+	}
+	return r
 }
 
 // friendly is the identity of objects with a friendly name.
@@ -151,6 +155,52 @@ func studioFlow() *rest.Resource {
 	return r
 }
 
+func shortCode() *rest.Resource {
+	r := resource("shortCode", "a short code of the account", accountPath+"/SMS/ShortCodes", "SC", rest.Field{Key: "shortCode", Name: "short_code"})
+	r.Verbs = []string{rest.Patch, rest.Assert}
+	r.Filter = func(identity map[string]any) url.Values {
+		return url.Values{"ShortCode": {text(identity["short_code"])}}
+	}
+	r.ReadOnly = append(r.ReadOnly, "short_code")
+	return r
+}
+
+func sipDomain() *rest.Resource {
+	return resource("sipDomain", "a SIP domain", accountPath+"/SIP/Domains", "SD", rest.Field{Key: "sipDomain", Name: "domain_name"})
+}
+
+func ipRecord() *rest.Resource {
+	return resource("ipRecord", "an IP record", "voice/v1/IpRecords", "IL", friendly("ipRecord"))
+}
+
+func serviceOfConversations() *rest.Resource {
+	r := resource("conversationService", "a service of Conversations", "conversations/v1/Services", "IS", friendly("conversationService"))
+	r.Verbs = []string{rest.Create, rest.Delete, rest.Assert}
+	return r
+}
+
+func eventSubscription() *rest.Resource {
+	r := resource("eventSubscription", "a subscription of events", "events/v1/Subscriptions", "DF", rest.Field{Key: "eventSubscription", Name: "description"})
+	r.Untold, r.CreateOnly = []string{"types"}, []string{"types"}
+	return r
+}
+
+func syncMap() *rest.Resource {
+	return but(within(syncService(), resource("syncMap", "a map of Sync", "sync/v1/Services/{syncService}/Maps", "MP", unique("syncMap"))), untoldTTL)
+}
+
+// dialingPermission is changed by a list of countries, each with all that it allows.
+func dialingPermission() *rest.Resource {
+	r := resource("dialingPermission", "which calls to a country are allowed", "voice/v1/DialingPermissions/Countries", "", rest.Field{Key: "country", Name: "iso_code"})
+	r.ID, r.Verbs = "iso_code", []string{rest.Patch, rest.Assert}
+	r.Filter = func(identity map[string]any) url.Values { return url.Values{"IsoCode": {text(identity["iso_code"])}} }
+	r.ReadOnly = append(r.ReadOnly, "name", "continent", "country_codes")
+	r.Replaces = true
+	r.UpdatePath = func(string) string { return "voice/v1/DialingPermissions/BulkCountryUpdates" }
+	r.Encode = func(fields sdk.Object) any { return url.Values{"UpdateRequest": {text([]any{fields})}} }
+	return r
+}
+
 func byFriendlyName(identity map[string]any) url.Values {
 	return url.Values{"FriendlyName": {text(identity["friendly_name"])}}
 }
@@ -169,16 +219,20 @@ func but(r *rest.Resource, f func(r *rest.Resource)) *rest.Resource {
 
 // resources are those that have the operations of every resource.
 func resources() []*rest.Resource {
+	const chat = "conversations/v1/Services/{conversationService}/"
 	const tasks = "taskrouter/v1/Workspaces/{workspace}/"
 	account := resource("subaccount", "a subaccount", "api/2010-04-01/Accounts", "AC", friendly("subaccount"))
 	account.Undeletable, account.Filter, account.Once = true, byFriendlyName, []string{"auth_token"}
 	account.ReadOnly = append(account.ReadOnly, "owner_account_sid", "type")
 	key := resource("apiKey", "an API key", accountPath+"/Keys", "SK", friendly("apiKey"))
 	key.Once, key.OnceRequired = []string{"secret"}, true
+	signing := resource("signingKey", "a key that signs access tokens", accountPath+"/SigningKeys", "SK", friendly("signingKey"))
+	signing.Once, signing.OnceRequired = []string{"secret"}, true
 	return []*rest.Resource{
 		messagingService(), phoneNumber(), verifyService(), rateLimit(), contentTemplate(), serverlessService(), serverlessEnvironment(),
 		workspace(), syncService(), eventSink(), credentialList(), accessControlList(), trunk(), connectionPolicy(), studioFlow(),
-		account, key,
+		account, key, signing, shortCode(), sipDomain(), ipRecord(), serviceOfConversations(), eventSubscription(), syncMap(),
+		a2pBrand(), a2pCampaign(), tollfreeVerification(),
 		but(resource("twimlApp", "a TwiML application", accountPath+"/Applications", "AP", friendly("twimlApp")), func(r *rest.Resource) { r.Filter = byFriendlyName }),
 		resource("queue", "a queue of calls", accountPath+"/Queues", "QU", friendly("queue")),
 		but(resource("usageTrigger", "a trigger on usage", accountPath+"/Usage/Triggers", "UT", friendly("usageTrigger")), func(r *rest.Resource) {
@@ -190,14 +244,15 @@ func resources() []*rest.Resource {
 			r.ReadOnly = append(r.ReadOnly, "validated", "verified")
 			r.Untold = []string{"auto_correct_address"}
 		}),
-		resource("sipDomain", "a SIP domain", accountPath+"/SIP/Domains", "SD", rest.Field{Key: "sipDomain", Name: "domain_name"}),
 		but(within(credentialList(), resource("sipCredential", "a SIP credential", accountPath+"/SIP/CredentialLists/{sipCredentialList}/Credentials", "CR", rest.Field{Key: "username"})), func(r *rest.Resource) {
 			r.Secret, r.CreateOnly = []string{"password"}, []string{"username"}
 		}),
 		within(accessControlList(), resource("sipIpAddress", "an address of a SIP access control list", accountPath+"/SIP/IpAccessControlLists/{sipIpAccessControlList}/IpAddresses", "IP", friendly("sipIpAddress"))),
 		within(rateLimit(), resource("rateLimitBucket", "a bucket of a rate limit", "verify/v2/Services/{verifyService}/RateLimits/{rateLimit}/Buckets", "BL", rest.Field{Key: "interval"})),
 		within(verifyService(), resource("verifyWebhook", "a webhook of a service of Verify", "verify/v2/Services/{verifyService}/Webhooks", "YW", friendly("verifyWebhook"))),
-		within(serverlessEnvironment(), resource("serverlessVariable", "a variable of an environment of Functions", "serverless/v1/Services/{serverlessService}/Environments/{serverlessEnvironment}/Variables", "ZV", rest.Field{Key: "key"})),
+		but(within(serverlessEnvironment(), resource("serverlessVariable", "a variable of an environment of Functions", "serverless/v1/Services/{serverlessService}/Environments/{serverlessEnvironment}/Variables", "ZV", rest.Field{Key: "key"})), func(r *rest.Resource) {
+			r.Veiled = []string{"value"}
+		}),
 		but(within(workspace(), resource("activity", "an activity of workers", tasks+"Activities", "WA", friendly("activity"))), func(r *rest.Resource) { r.CreateOnly = []string{"available"} }),
 		within(workspace(), resource("taskQueue", "a queue of tasks", tasks+"TaskQueues", "WQ", friendly("taskQueue"))),
 		but(within(workspace(), resource("taskChannel", "a channel of tasks", tasks+"TaskChannels", "TC", unique("taskChannel"))), func(r *rest.Resource) { r.CreateOnly = []string{"unique_name"} }),
@@ -205,13 +260,16 @@ func resources() []*rest.Resource {
 		but(within(workspace(), resource("worker", "a worker", tasks+"Workers", "WK", friendly("worker"))), func(r *rest.Resource) {
 			r.ReadOnly = append(r.ReadOnly, "activity_name", "available", "date_status_changed")
 		}),
-		but(resource("conversationService", "a service of Conversations", "conversations/v1/Services", "IS", friendly("conversationService")), func(r *rest.Resource) {
-			r.Verbs = []string{rest.Create, rest.Delete, rest.Assert}
+		but(resource("conversationRole", "a role of Conversations", "conversations/v1/Roles", "RL", friendly("conversationRole")), role),
+		but(within(serviceOfConversations(), resource("conversationServiceRole", "a role of a service of Conversations", chat+"Roles", "RL", friendly("conversationServiceRole"))), role),
+		but(resource("conversationCredential", "a credential for push messages of Conversations", "conversations/v1/Credentials", "CR", friendly("conversationCredential")), func(r *rest.Resource) {
+			r.Secret = []string{"certificate", "private_key", "api_key", "secret"}
 		}),
-		but(resource("conversationRole", "a role of Conversations", "conversations/v1/Roles", "RL", friendly("conversationRole")), func(r *rest.Resource) {
-			r.Encode, r.CreateOnly = form(nil, map[string]string{"permissions": "Permission"}), []string{"type"}
-			r.ReadOnly = append(r.ReadOnly, "chat_service_sid")
-		}),
+		only(resource("conversationConfiguration", "the settings of Conversations", "conversations/v1/Configuration", "")),
+		only(resource("conversationWebhooks", "the webhooks of Conversations", "conversations/v1/Configuration/Webhooks", "")),
+		only(within(serviceOfConversations(), resource("conversationServiceConfiguration", "the settings of a service of Conversations", chat+"Configuration", ""))),
+		only(within(serviceOfConversations(), resource("conversationServiceNotifications", "the push messages of a service of Conversations", chat+"Configuration/Notifications", ""))),
+		only(within(serviceOfConversations(), resource("conversationServiceWebhooks", "the webhooks of a service of Conversations", chat+"Configuration/Webhooks", ""))),
 		but(resource("conversationAddress", "an address of Conversations", "conversations/v1/Configuration/Addresses", "IG", rest.Field{Key: "address"}), func(r *rest.Resource) {
 			r.CreateOnly = []string{"address", "type"}
 		}),
@@ -220,46 +278,42 @@ func resources() []*rest.Resource {
 			r.ReadOnly = append(r.ReadOnly, "date_expires")
 		}),
 		but(within(syncService(), resource("syncList", "a list of Sync", "sync/v1/Services/{syncService}/Lists", "ES", unique("syncList"))), untoldTTL),
-		but(within(syncService(), resource("syncMap", "a map of Sync", "sync/v1/Services/{syncService}/Maps", "MP", unique("syncMap"))), untoldTTL),
-		but(resource("eventSubscription", "a subscription of events", "events/v1/Subscriptions", "DF", rest.Field{Key: "eventSubscription", Name: "description"}), func(r *rest.Resource) {
-			r.Untold, r.CreateOnly = []string{"types"}, []string{"types"}
+		but(within(syncMap(), resource("syncMapItem", "an item of a map of Sync", "sync/v1/Services/{syncService}/Maps/{syncMap}/Items", "", rest.Field{Key: "key"})), func(r *rest.Resource) {
+			r.ID, r.Encode, r.CreateOnly = "key", form([]string{"data"}, nil), []string{"key"}
+			r.Untold = []string{"ttl", "item_ttl", "collection_ttl"}
+			r.ReadOnly = append(r.ReadOnly, "date_expires", "map_sid")
 		}),
+		but(within(syncService(), resource("syncStream", "a stream of Sync", "sync/v1/Services/{syncService}/Streams", "TO", unique("syncStream"))), untoldTTL),
+		but(within(eventSubscription(), resource("subscribedEvent", "a type of events of a subscription", "events/v1/Subscriptions/{eventSubscription}/SubscribedEvents", "", rest.Field{Key: "eventType", Name: "type"})), func(r *rest.Resource) {
+			r.ID, r.CreateOnly = "type", []string{"type"}
+			r.ReadOnly = append(r.ReadOnly, "subscription_sid")
+		}),
+		but(within(verifyService(), resource("verifyMessagingConfiguration", "the messaging service that Verify uses in a country", "verify/v2/Services/{verifyService}/MessagingConfigurations", "", rest.Field{Key: "country"})), func(r *rest.Resource) {
+			r.ID, r.CreateOnly = "country", []string{"country"}
+		}),
+		only(within(trunk(), resource("trunkRecording", "what a trunk records", "trunking/v1/Trunks/{trunk}/Recording", ""))),
+		resource("sourceIpMapping", "the SIP domain for calls from an IP record", "voice/v1/SourceIpMappings", "IB", rest.Field{Key: "ipRecord", Name: "ip_record_sid", Of: ipRecord()}),
+		only(resource("voiceSettings", "whether a subaccount has the dialing permissions of its parent", "voice/v1/Settings", "")),
+		dialingPermission(),
 		within(trunk(), resource("originationUrl", "where a trunk sends calls", "trunking/v1/Trunks/{trunk}/OriginationUrls", "OU", friendly("originationUrl"))),
 		resource("byocTrunk", "a trunk of one's own carrier", "voice/v1/ByocTrunks", "BY", friendly("byocTrunk")),
 		within(connectionPolicy(), resource("connectionPolicyTarget", "a target of a policy of connections", "voice/v1/ConnectionPolicies/{connectionPolicy}/Targets", "NE", friendly("connectionPolicyTarget"))),
-		resource("ipRecord", "an IP record", "voice/v1/IpRecords", "IL", friendly("ipRecord")),
 	}
+}
+
+// only makes a resource one of which there is exactly one.
+func only(r *rest.Resource) *rest.Resource {
+	r.Singleton = true
+	r.ReadOnly = append(r.ReadOnly, "chat_service_sid")
+	return r
+}
+
+func role(r *rest.Resource) {
+	r.Encode, r.CreateOnly = form(nil, map[string]string{"permissions": "Permission"}), []string{"type"}
+	r.ReadOnly = append(r.ReadOnly, "chat_service_sid")
 }
 
 func untoldTTL(r *rest.Resource) {
 	r.Untold, r.CreateOnly = []string{"ttl", "collection_ttl"}, []string{"unique_name"}
 	r.ReadOnly = append(r.ReadOnly, "date_expires")
-}
-
-// links are sets of things that belong to an object.
-func links() []*rest.Link {
-	return []*rest.Link{{
-		Add: "attachSender", Remove: "detachSender", Summary: "phone numbers that a messaging service sends from",
-		Path: "messaging/v1/Services/{messagingService}/PhoneNumbers", Parents: of(messagingService()), Key: "phoneNumbers",
-		Item: json.RawMessage(`{"type":"string","pattern":"^(\\+[0-9]+|PN[0-9a-f]{32}|\\$\\{.*)$"}`),
-		Wanted: func(ctx context.Context, f *rest.Finder, item any) (rest.LinkItem, error) {
-			id, err := f.ID(ctx, phoneNumber(), text(item))
-			return rest.LinkItem{ID: id, Send: id}, err
-		},
-		Listed: func(o sdk.Object) string { return rest.Text(o, "sid") },
-		AddRequests: func(path string, items []rest.LinkItem) []*rest.Request {
-			var out []*rest.Request
-			for _, x := range items {
-				out = append(out, &rest.Request{Method: "POST", Path: path, Body: url.Values{"PhoneNumberSid": {x.ID}}})
-			}
-			return out
-		},
-		RemoveRequests: func(path string, items []rest.LinkItem) []*rest.Request {
-			var out []*rest.Request
-			for _, x := range items {
-				out = append(out, &rest.Request{Method: "DELETE", Path: path + "/" + x.ID})
-			}
-			return out
-		},
-	}}
 }

@@ -34,7 +34,7 @@ func New() *sdk.Plugin {
 func template() sdk.Template {
 	operations := rest.Operations[*Conn](resources()...)
 	operations = append(operations, rest.Links[*Conn](links()...)...)
-	operations = append(operations, publishStudioFlow(), purchasePhoneNumber(), releasePhoneNumber(), submitForApproval())
+	operations = append(operations, publishStudioFlow(), purchasePhoneNumber(), releasePhoneNumber(), submitForApproval(), deployServerless(), raw())
 	return sdk.NewOperationsTemplate(
 		sdk.OperationsSpec{Name: "twilio", Summary: "changes what an account is made of", Drivers: []string{"twilio"}, SealCaptured: true},
 		operations...,

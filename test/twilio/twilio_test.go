@@ -46,25 +46,35 @@ func world(t testing.TB) (*twiliofake.Account, *optest.World) {
 			"accountSid": twiliofake.AccountSID, "authToken": "${env:FLAMINGOCK_TEST_AUTH_TOKEN}", "endpoint": a.URL,
 			"retryWait": "1ms", "allowPurchases": true,
 		},
-		Files: map[string]string{"ivr.json": `{"description": "IVR", "states": [{"name": "Trigger", "type": "trigger"}], "initial_state": "Trigger"}`},
+		Files: map[string]string{"ivr.json": `{"description": "IVR", "states": [{"name": "Trigger", "type": "trigger"}], "initial_state": "Trigger"}`, "otp.js": "exports.handler = 1", "otp2.js": "exports.handler = 2", "logo.svg": "<svg/>", "workflow.json": `{"task_routing": {}}`},
 	}
 }
 
 // What steps need to be there.
 const (
-	sms       = "{type: createMessagingService, messagingService: Orders SMS, set: {inbound_request_url: 'https://a.example.com', sticky_sender: true}}"
-	number    = "{type: purchasePhoneNumber, friendlyName: support line, country: GB, numberType: Mobile, allowDataLoss: true}"
-	verify    = "{type: createVerifyService, verifyService: Login OTP, set: {code_length: 6, lookup_enabled: false, totp: {issuer: Example, skew: 1}}}"
-	limit     = "{type: createRateLimit, verifyService: Login OTP, rateLimit: by_ip, set: {description: a}}"
-	workspace = "{type: createWorkspace, workspace: Support, set: {event_callback_url: 'https://a.example.com'}}"
-	service   = "{type: createServerlessService, serverlessService: hooks, set: {friendly_name: Hooks}}"
-	env       = "{type: createServerlessEnvironment, serverlessService: hooks, serverlessEnvironment: prod, set: {domain_suffix: prod}}"
-	sync      = "{type: createSyncService, syncService: state}"
-	credList  = "{type: createSipCredentialList, sipCredentialList: phones}"
-	trunk     = "{type: createTrunk, trunk: main, set: {secure: true}}"
-	sink      = "{type: createEventSink, eventSink: kinesis, set: {sink_type: kinesis, sink_configuration: {arn: 'arn:aws:kinesis:eu-west-1:1:stream/tw'}}}"
-	content   = "{type: createContentTemplate, contentTemplate: order_shipped, language: en, set: {variables: {'1': name}, types: {twilio/text: {body: 'Hi {{1}}'}}}}"
-	flow      = "{type: publishStudioFlow, flow: Main IVR, definition: {states: [{name: Old}], initial_state: Old}}"
+	sms          = "{type: createMessagingService, messagingService: Orders SMS, set: {inbound_request_url: 'https://a.example.com', sticky_sender: true}}"
+	number       = "{type: purchasePhoneNumber, friendlyName: support line, country: GB, numberType: Mobile, allowDataLoss: true}"
+	verify       = "{type: createVerifyService, verifyService: Login OTP, set: {code_length: 6, lookup_enabled: false, totp: {issuer: Example, skew: 1}}}"
+	limit        = "{type: createRateLimit, verifyService: Login OTP, rateLimit: by_ip, set: {description: a}}"
+	workspace    = "{type: createWorkspace, workspace: Support, set: {event_callback_url: 'https://a.example.com'}}"
+	service      = "{type: createServerlessService, serverlessService: hooks, set: {friendly_name: Hooks}}"
+	env          = "{type: createServerlessEnvironment, serverlessService: hooks, serverlessEnvironment: prod, set: {domain_suffix: prod}}"
+	sync         = "{type: createSyncService, syncService: state}"
+	credList     = "{type: createSipCredentialList, sipCredentialList: phones}"
+	trunk        = "{type: createTrunk, trunk: main, set: {secure: true}}"
+	sink         = "{type: createEventSink, eventSink: kinesis, set: {sink_type: kinesis, sink_configuration: {arn: 'arn:aws:kinesis:eu-west-1:1:stream/tw'}}}"
+	content      = "{type: createContentTemplate, contentTemplate: order_shipped, language: en, set: {variables: {'1': name}, types: {twilio/text: {body: 'Hi {{1}}'}}}}"
+	chat         = "{type: createConversationService, conversationService: chat}"
+	domain       = "{type: createSipDomain, sipDomain: acme.sip.twilio.com, set: {friendly_name: Acme, secure: true}}"
+	addresses    = "{type: createSipIpAccessControlList, sipIpAccessControlList: office}"
+	record       = "{type: createIpRecord, ipRecord: office, set: {ip_address: 192.0.2.1}}"
+	variable     = "{type: createServerlessVariable, serverlessService: hooks, serverlessEnvironment: prod, key: CRM_URL, set: {value: 'https://crm.example.com'}}"
+	deploy       = "{type: deployServerless, serverlessService: hooks, serverlessEnvironment: prod, functions: [{path: /otp, file: otp.js, visibility: protected}], assets: [{path: /logo.svg, file: logo.svg}], dependencies: {twilio: 5.0.0}}"
+	subscription = "{type: createEventSubscription, eventSubscription: all, set: {sink_sid: {$lookup: eventSink/kinesis}, types: [{type: com.twilio.messaging.message.sent, schema_version: 1}]}}"
+	brand        = "{type: createA2pBrand, customerProfile: BU00000000000000000000000000000001, a2pProfile: BU00000000000000000000000000000002, set: {mock: true}}"
+	campaign     = "{type: createA2pCampaign, messagingService: Orders SMS, usecase: MIXED, set: {brand_registration_sid: {$lookup: a2pBrand/BU00000000000000000000000000000001}, description: Orders of our shop, message_flow: Customers agree when they order, message_samples: [Your order is on its way, Your order is here], has_embedded_links: true, has_embedded_phone: false}}"
+	tollfree     = "{type: createTollfreeVerification, phoneNumber: '+447900000000', set: {business_name: Acme, business_website: 'https://example.com', notification_email: a@example.com, use_case_categories: [ACCOUNT_NOTIFICATIONS], use_case_summary: orders, production_message_sample: Your order is here, opt_in_image_urls: ['https://example.com/a.png'], opt_in_type: WEB_FORM, message_volume: '1,000'}}"
+	flow         = "{type: publishStudioFlow, flow: Main IVR, definition: {states: [{name: Old}], initial_state: Old}}"
 )
 
 func operations() []optest.Operation {
@@ -110,6 +120,40 @@ func operations() []optest.Operation {
 		{Name: "createAddress", Apply: "{type: createAddress, address: office, set: {customer_name: Acme, street: Road 1, city: Leeds, region: Yorkshire, postal_code: LS1, iso_country: GB}}"},
 		{Name: "createApiKey", Apply: "{type: createApiKey, apiKey: ci, output: {secret: box/ci}}", Once: true},
 		{Name: "createSubaccount", Apply: "{type: createSubaccount, subaccount: staging, output: {auth_token: box/staging}}", Once: true, Rollback: "none"},
+		{Name: "createSigningKey", Apply: "{type: createSigningKey, signingKey: tokens, output: {secret: box/tokens}}", Once: true},
+		{Name: "patchShortCode", Apply: "{type: patchShortCode, shortCode: '12345', set: {sms_url: 'https://a.example.com'}}", Want: []string{`"sms_url"`}},
+		{Name: "attachShortCode", Setup: []string{sms}, Apply: "{type: attachShortCode, messagingService: Orders SMS, shortCodes: ['12345']}"},
+		{Name: "attachAlphaSender", Setup: []string{sms}, Apply: "{type: attachAlphaSender, messagingService: Orders SMS, alphaSenders: [Acme]}", Want: []string{"Acme"}},
+		{Name: "detachAlphaSender", Setup: []string{sms, "{type: attachAlphaSender, messagingService: Orders SMS, alphaSenders: [Acme, Other]}"}, Apply: "{type: detachAlphaSender, messagingService: Orders SMS, alphaSenders: [Acme]}", Gone: []string{"Acme"}},
+		{Name: "attachChannelSender", Setup: []string{sms}, Apply: "{type: attachChannelSender, messagingService: Orders SMS, channelSenders: [XE0123456789abcdef0123456789abcdef]}"},
+		{Name: "attachSipCallCredentialList", Setup: []string{domain, credList}, Apply: "{type: attachSipCallCredentialList, sipDomain: acme.sip.twilio.com, sipCredentialLists: [phones]}"},
+		{Name: "attachSipCallIpAccessControlList", Setup: []string{domain, addresses}, Apply: "{type: attachSipCallIpAccessControlList, sipDomain: acme.sip.twilio.com, sipIpAccessControlLists: [office]}"},
+		{Name: "detachSipRegistrationCredentialList", Setup: []string{domain, credList, "{type: attachSipRegistrationCredentialList, sipDomain: acme.sip.twilio.com, sipCredentialLists: [phones]}"}, Apply: "{type: detachSipRegistrationCredentialList, sipDomain: acme.sip.twilio.com, sipCredentialLists: [phones]}"},
+		{Name: "attachTrunkCredentialList", Setup: []string{trunk, credList}, Apply: "{type: attachTrunkCredentialList, trunk: main, sipCredentialLists: [phones]}"},
+		{Name: "attachTrunkIpAccessControlList", Setup: []string{trunk, addresses}, Apply: "{type: attachTrunkIpAccessControlList, trunk: main, sipIpAccessControlLists: [office]}"},
+		{Name: "attachTrunkPhoneNumber", Setup: []string{trunk, number}, Apply: "{type: attachTrunkPhoneNumber, trunk: main, phoneNumbers: ['+447900000000']}"},
+		{Name: "patchTrunkRecording", Setup: []string{trunk}, Apply: "{type: patchTrunkRecording, trunk: main, set: {mode: record-from-answer}}", Want: []string{"record-from-answer"}},
+		{Name: "createVerifyMessagingConfiguration", Setup: []string{verify, sms}, Apply: "{type: createVerifyMessagingConfiguration, verifyService: Login OTP, country: GB, set: {messaging_service_sid: {$lookup: messagingService/Orders SMS}}}"},
+		{Name: "patchServerlessVariable", Setup: []string{service, env, variable}, Apply: "{type: patchServerlessVariable, serverlessService: hooks, serverlessEnvironment: prod, key: CRM_URL, set: {value: '${env:FLAMINGOCK_TEST_SECRET}'}}", Want: []string{"Hunter2Secret"}},
+		{Name: "deployServerless", Setup: []string{service, env}, Apply: deploy, Once: true, Want: []string{`"build_sid"`}},
+		{Name: "deployServerless, another build", Setup: []string{service, env, deploy}, Apply: "{type: deployServerless, serverlessService: hooks, serverlessEnvironment: prod, runtime: node20, functions: [{path: /otp, file: otp2.js}, {path: /status, file: otp.js}]}", Once: true, Want: []string{"/status", "node20"}},
+		{Name: "createConversationCredential", Apply: "{type: createConversationCredential, conversationCredential: android, set: {type: fcm, secret: '${env:FLAMINGOCK_TEST_SECRET}'}}"},
+		{Name: "patchConversationConfiguration", Apply: "{type: patchConversationConfiguration, set: {default_inactive_timer: PT10M}}", Want: []string{"PT10M"}},
+		{Name: "patchConversationWebhooks", Apply: "{type: patchConversationWebhooks, set: {post_webhook_url: 'https://a.example.com', filters: [onMessageAdded]}}", Want: []string{"onMessageAdded"}},
+		{Name: "createConversationServiceRole", Setup: []string{chat}, Apply: "{type: createConversationServiceRole, conversationService: chat, conversationServiceRole: guest, set: {type: conversation, permissions: [sendMessage]}}"},
+		{Name: "patchConversationServiceConfiguration", Setup: []string{chat}, Apply: "{type: patchConversationServiceConfiguration, conversationService: chat, set: {reachability_enabled: true}}"},
+		{Name: "patchConversationServiceNotifications", Setup: []string{chat}, Apply: "{type: patchConversationServiceNotifications, conversationService: chat, set: {log_enabled: true, new_message: {enabled: true, template: 'Hi'}}}", Want: []string{`"template":"Hi"`}},
+		{Name: "patchConversationServiceWebhooks", Setup: []string{chat}, Apply: "{type: patchConversationServiceWebhooks, conversationService: chat, set: {post_webhook_url: 'https://a.example.com'}}"},
+		{Name: "createSyncMapItem", Setup: []string{sync, "{type: createSyncMap, syncService: state, syncMap: sessions}"}, Apply: "{type: createSyncMapItem, syncService: state, syncMap: sessions, key: ann, set: {data: {a: 1}}}"},
+		{Name: "createSyncStream", Setup: []string{sync}, Apply: "{type: createSyncStream, syncService: state, syncStream: news}"},
+		{Name: "createSubscribedEvent", Setup: []string{sink, subscription}, Apply: "{type: createSubscribedEvent, eventSubscription: all, eventType: com.twilio.messaging.message.failed, set: {schema_version: 1}}"},
+		{Name: "createSourceIpMapping", Setup: []string{record, domain}, Apply: "{type: createSourceIpMapping, ipRecord: office, set: {sip_domain_sid: {$lookup: sipDomain/acme.sip.twilio.com}}}"},
+		{Name: "patchDialingPermission", Apply: "{type: patchDialingPermission, country: GB, set: {low_risk_numbers_enabled: true}}"},
+		{Name: "patchVoiceSettings", Apply: "{type: patchVoiceSettings, set: {dialing_permissions_inheritance: true}}"},
+		{Name: "createA2pBrand", Apply: brand, Rollback: "none", Want: []string{"APPROVED"}},
+		{Name: "createA2pCampaign", Setup: []string{sms, brand}, Apply: campaign, Want: []string{"VERIFIED"}},
+		{Name: "createTollfreeVerification", Setup: []string{number}, Apply: tollfree, Want: []string{"TWILIO_APPROVED"}},
+		{Name: "raw", Apply: "{type: raw, method: POST, product: messaging, path: /v1/Services, form: {FriendlyName: By hand}, verify: {path: /v1/Services, expect: {services: [{friendly_name: By hand}]}}}", Rollback: "{type: deleteMessagingService, messagingService: By hand, allowDestroy: true}", Want: []string{"By hand"}},
 		{Name: "publishStudioFlow", Apply: "{type: publishStudioFlow, flow: Main IVR, definitionFile: ivr.json}", Want: []string{"Trigger"}},
 		{Name: "publishStudioFlow, a new revision", Setup: []string{flow}, Apply: "{type: publishStudioFlow, flow: Main IVR, definitionFile: ivr.json, commitMessage: better}", Want: []string{"Trigger"}},
 	}

@@ -5,6 +5,7 @@
 package twiliofake
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -45,6 +46,14 @@ type Account struct {
 	approvals map[string]Object
 	// revisions are the published definitions of flows, by flow.
 	revisions map[string][]any
+	// Undecided makes reviews wait for Decide.
+	Undecided bool
+	// reviews are those that are not decided.
+	reviews []review
+	// polls counts how often the status of a build was asked for.
+	polls map[string]int
+	// Broken makes builds fail.
+	Broken bool
 }
 
 // New starts an account, which ends with the test.
@@ -62,11 +71,17 @@ func New(t testing.TB) *Account {
 		}
 		all[product] = spec
 	}
-	a := &Account{PageSize: 1000, told: map[string]string{}, approvals: map[string]Object{}, revisions: map[string][]any{}}
+	a := &Account{PageSize: 1000, told: map[string]string{}, approvals: map[string]Object{}, revisions: map[string][]any{}, polls: map[string]int{}}
 	for i := range 8 {
 		a.Free = append(a.Free, fmt.Sprintf("+44790000%04d", i))
 	}
-	a.objects.ID = func(string) string { return "sid" }
+	a.objects.ID = identifier
+	for _, country := range []string{"FR", "GB", "US"} {
+		a.objects.Add("voice/v1/DialingPermissions/Countries", Object{
+			"iso_code": country, "low_risk_numbers_enabled": country == "US", "high_risk_special_numbers_enabled": false, "high_risk_tollfraud_numbers_enabled": false,
+		})
+	}
+	a.objects.Add("api/2010-04-01/Accounts/"+AccountSID+"/SMS/ShortCodes", Object{"sid": newSID("SC"), "short_code": "12345"})
 	a.Server = &restfake.Server{Service: a, Spec: func(r *http.Request) *restfake.Spec { return all[product(r)] }}
 	a.Start(t)
 	return a
@@ -78,11 +93,30 @@ func product(r *http.Request) string {
 	return name
 }
 
-// State is all that the account has, SIDs and times left out.
+// identifier is the field that identifies objects of a collection.
+func identifier(collection string) string {
+	switch {
+	case strings.HasSuffix(collection, "/Items"):
+		return "key"
+	case strings.HasSuffix(collection, "/SubscribedEvents"):
+		return "type"
+	case strings.HasSuffix(collection, "/MessagingConfigurations"):
+		return "country"
+	case strings.HasSuffix(collection, "/Countries"):
+		return "iso_code"
+	}
+	return "sid"
+}
+
+// State is all that the account has, SIDs and times left out. Versions of functions
+// and deployments are history, as revisions of flows are.
 func (a *Account) State() string {
 	var out string
 	a.With(func() {
-		lines := []string{a.objects.Snapshot("date_created", "date_updated", "url", "links", "revision")}
+		lines := slices.DeleteFunc(strings.Split(a.objects.Snapshot("date_created", "date_updated", "url", "links", "revision"), "\n"), func(line string) bool {
+			path, _, _ := strings.Cut(line, " {")
+			return strings.HasSuffix(path, "/Versions") || strings.HasSuffix(path, "/Deployments")
+		})
 		for _, id := range slices.Sorted(maps.Keys(a.approvals)) {
 			lines = append(lines, fmt.Sprintf("approval of %s: %v", id, a.approvals[id]))
 		}
@@ -108,11 +142,32 @@ func (a *Account) Add(collection, prefix string, o Object) string {
 	return id
 }
 
-// Decide decides on all requests for approval.
+// review is one of an object by people, whose field says how it stands.
+type review struct {
+	object         Object
+	field, yes, no string
+}
+
+// review begins one, which is over at once unless a.Undecided.
+func (a *Account) review(o Object, field, pending, yes, no string) {
+	o[field] = yes
+	if a.Undecided {
+		o[field] = pending
+		a.reviews = append(a.reviews, review{o, field, yes, no})
+	}
+}
+
+// Decide decides on all requests for approval, and on reviews.
 func (a *Account) Decide(status string) {
 	a.With(func() {
 		for _, o := range a.approvals {
 			o["status"] = status
+		}
+		for _, r := range a.reviews {
+			r.object[r.field] = r.no
+			if status == "approved" {
+				r.object[r.field] = r.yes
+			}
 		}
 	})
 }
@@ -158,6 +213,11 @@ func (a *Account) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasPrefix(r.Header.Get("Content-Type"), "application/json"):
 		if err := json.Unmarshal(body, &in); err != nil {
+			fail(w, http.StatusBadRequest, 20001, err.Error())
+			return
+		}
+	case strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/form-data"):
+		if in, err = fromParts(r.Header.Get("Content-Type"), bytes.NewReader(body)); err != nil {
 			fail(w, http.StatusBadRequest, 20001, err.Error())
 			return
 		}
@@ -211,7 +271,8 @@ func snake(name string) string {
 func typed(name string, values []string) any {
 	v := values[0]
 	switch name {
-	case "permission", "event_types", "origins", "webhook_filters", "types":
+	case "permission", "event_types", "origins", "webhook_filters", "types", "filters", "function_versions", "asset_versions", "message_samples",
+		"use_case_categories", "opt_in_image_urls", "opt_in_keywords", "opt_out_keywords", "help_keywords":
 		out := []any{}
 		for _, x := range values {
 			if x != "" {
@@ -219,13 +280,13 @@ func typed(name string, values []string) any {
 			}
 		}
 		return out
-	case "data", "definition", "sink_configuration":
+	case "data", "definition", "sink_configuration", "dependencies":
 		var o any
 		if json.Unmarshal([]byte(v), &o) == nil {
 			return o
 		}
 	case "code_length", "max", "interval", "validity_period", "priority", "weight", "max_size", "max_reserved_workers", "task_reservation_timeout",
-		"time_step", "skew", "cidr_prefix_length", "ttl", "studio_retry_count", "reachability_debouncing_window":
+		"time_step", "skew", "cidr_prefix_length", "ttl", "studio_retry_count", "reachability_debouncing_window", "schema_version":
 		if n, err := strconv.Atoi(v); err == nil {
 			return n
 		}

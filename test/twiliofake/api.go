@@ -44,7 +44,17 @@ func kinds() map[string]kind {
 		"trunking/Trunks": {"TK", "trunks", ""}, "trunking/OriginationUrls": {"OU", "origination_urls", ""},
 		"voice/ByocTrunks": {"BY", "byoc_trunks", ""}, "voice/ConnectionPolicies": {"NY", "connection_policies", ""},
 		"voice/Targets": {"NE", "targets", ""}, "voice/IpRecords": {"IL", "ip_records", ""},
-		"studio/Flows": {"FW", "flows", ""},
+		"studio/Flows": {"FW", "flows", ""}, "api/SigningKeys": {"SK", "signing_keys", ""}, "api/ShortCodes": {"SC", "short_codes", ""},
+		"api/CredentialListMappings": {"CL", "contents", ""}, "api/IpAccessControlListMappings": {"AL", "contents", ""},
+		"trunking/CredentialLists": {"CL", "credential_lists", ""}, "trunking/IpAccessControlLists": {"AL", "ip_access_control_lists", ""},
+		"trunking/PhoneNumbers": {"PN", "phone_numbers", ""}, "messaging/ShortCodes": {"SC", "short_codes", ""},
+		"messaging/AlphaSenders": {"AI", "alpha_senders", "alpha_sender"}, "messaging/ChannelSenders": {"XE", "senders", ""},
+		"messaging/BrandRegistrations": {"BN", "data", ""}, "messaging/Usa2p": {"QE", "compliance", ""}, "messaging/Verifications": {"HH", "verifications", "tollfree_phone_number_sid"},
+		"verify/MessagingConfigurations": {"", "messaging_configurations", "country"}, "conversations/Credentials": {"CR", "credentials", ""},
+		"sync/Items": {"", "items", "key"}, "sync/Streams": {"TO", "streams", "unique_name"}, "events/SubscribedEvents": {"", "types", "type"},
+		"voice/SourceIpMappings": {"IB", "source_ip_mappings", "ip_record_sid"}, "voice/Countries": {"", "content", "iso_code"},
+		"serverless/Functions": {"ZH", "functions", ""}, "serverless/Assets": {"ZH", "assets", ""}, "serverless/Builds": {"ZB", "builds", ""},
+		"serverless/Deployments": {"ZD", "deployments", ""},
 	}
 }
 
@@ -77,16 +87,27 @@ func (a *Account) collection(w http.ResponseWriter, r *http.Request, k kind, pat
 		return
 	}
 	o := maps.Clone(in)
-	o["sid"] = newSID(k.prefix)
+	if k.prefix != "" {
+		o["sid"] = newSID(k.prefix)
+	}
 	switch k.list {
+	case "data":
+		o["a2p_profile_bundle_sid"] = o["a2_p_profile_bundle_sid"]
+		delete(o, "a2_p_profile_bundle_sid")
+		a.review(o, "status", "PENDING", "APPROVED", "FAILED")
+	case "compliance":
+		a.review(o, "campaign_status", "IN_PROGRESS", "VERIFIED", "FAILED")
+	case "verifications":
+		a.review(o, "status", "PENDING_REVIEW", "TWILIO_APPROVED", "TWILIO_REJECTED")
 	case "roles":
 		o["permissions"] = o["permission"]
 		delete(o, "permission")
 	case "subscriptions":
 		delete(o, "types")
-	case "documents", "lists", "maps":
+	case "documents", "lists", "maps", "streams", "items":
 		delete(o, "ttl")
 		delete(o, "collection_ttl")
+		delete(o, "item_ttl")
 	case "workspaces":
 		delete(o, "template")
 	case "addresses":
@@ -95,7 +116,7 @@ func (a *Account) collection(w http.ResponseWriter, r *http.Request, k kind, pat
 	a.objects.Add(path, o)
 	out := shown(o)
 	switch k.list {
-	case "keys":
+	case "keys", "signing_keys":
 		a.told[fmt.Sprint(o["sid"])] = "told-once-" + newSID("")
 		out["secret"] = a.told[fmt.Sprint(o["sid"])]
 	case "accounts":
@@ -108,14 +129,16 @@ func (a *Account) collection(w http.ResponseWriter, r *http.Request, k kind, pat
 // shown returns an object without what the API does not tell.
 func shown(o Object) Object {
 	out := maps.Clone(o)
-	delete(out, "password")
+	for _, name := range []string{"password", "certificate", "private_key", "api_key", "secret"} {
+		delete(out, name)
+	}
 	return out
 }
 
 // filtered applies what a list is narrowed down by.
 func filtered(q url.Values, list []Object) []Object {
 	return slices.DeleteFunc(slices.Clone(list), func(o Object) bool {
-		for param, field := range map[string]string{"FriendlyName": "friendly_name", "PhoneNumber": "phone_number"} {
+		for param, field := range map[string]string{"FriendlyName": "friendly_name", "PhoneNumber": "phone_number", "ShortCode": "short_code", "IsoCode": "iso_code"} {
 			if v := q.Get(param); v != "" && o[field] != v {
 				return true
 			}
@@ -177,27 +200,37 @@ func (a *Account) object(w http.ResponseWriter, r *http.Request, collection, id 
 		}
 		reply(w, http.StatusNoContent, nil)
 	default:
-		for name, v := range in {
-			if inner, ok := v.(map[string]any); ok && name != "definition" && name != "data" {
-				if had, ok := o[name].(map[string]any); ok {
-					had = maps.Clone(had)
-					maps.Copy(had, inner)
-					v = had
-				}
-			}
-			if name == "permission" {
-				name = "permissions"
-			}
-			if v == nil {
-				delete(o, name)
-				continue
-			}
-			o[name] = v
-		}
+		merge(o, in)
 		status := http.StatusOK
 		if strings.HasPrefix(collection, "verify/") && strings.HasSuffix(collection, "x") {
 			status = http.StatusAccepted
 		}
 		reply(w, status, shown(o))
+	}
+}
+
+// merge changes an object as a form says; a parameter without a value clears.
+func merge(o, in Object) {
+	for name, v := range in {
+		if inner, ok := v.(map[string]any); ok && name != "definition" && name != "data" {
+			had, _ := o[name].(map[string]any)
+			had = maps.Clone(had)
+			if had == nil {
+				had = Object{}
+			}
+			merge(had, inner)
+			v = had
+			if len(had) == 0 {
+				v = nil
+			}
+		}
+		if name == "permission" {
+			name = "permissions"
+		}
+		if v == nil {
+			delete(o, name)
+			continue
+		}
+		o[name] = v
 	}
 }

@@ -1,6 +1,7 @@
 package twiliofake
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -28,19 +29,14 @@ func (a *Account) special(w http.ResponseWriter, r *http.Request, parts []string
 		}
 		a.Free = slices.Delete(a.Free, i, i+1)
 		a.collection(w, r, kinds()["api/IncomingPhoneNumbers"], path, in)
-	case parts[0] == "messaging" && len(parts) > 4 && parts[4] == "PhoneNumbers" && r.Method == http.MethodPost:
-		number := a.number(fmt.Sprint(in["phone_number_sid"]))
-		if number == nil {
-			fail(w, http.StatusNotFound, 21701, "The phone number was not found.")
-			return true
-		}
-		if a.objects.Get(path, fmt.Sprint(number["sid"])) != nil {
-			fail(w, http.StatusConflict, 21710, "Phone Number or Short Code is already in the Messaging Service.")
-			return true
-		}
-		o := Object{"sid": number["sid"], "phone_number": number["phone_number"]}
-		a.objects.Add(path, o)
-		reply(w, http.StatusCreated, o)
+	case r.Method == http.MethodPost && attaching(parts, last) != "":
+		a.attach(w, path, fmt.Sprint(in[attaching(parts, last)]))
+	case single(parts, last):
+		a.single(w, r, path, in)
+	case path == "voice/v1/DialingPermissions/BulkCountryUpdates":
+		a.allow(w, in)
+	case strings.HasPrefix(parts[0], "serverless"):
+		return a.serverless(w, r, parts, path, in)
 	case parts[0] == "content" && len(parts) > 4 && parts[4] == "ApprovalRequests":
 		a.approval(w, r, parts[3], last, in)
 	case parts[0] == "studio":
@@ -51,9 +47,123 @@ func (a *Account) special(w http.ResponseWriter, r *http.Request, parts []string
 	return true
 }
 
-// number returns a number of the account.
-func (a *Account) number(id string) Object {
-	return a.objects.Get("api/2010-04-01/Accounts/"+AccountSID+"/IncomingPhoneNumbers", id)
+// attaching returns the parameter that has the SID of what is attached to a set; ""
+// where the path is that of no set.
+func attaching(parts []string, last string) string {
+	switch {
+	case last == "CredentialListMappings", parts[0] == "trunking" && last == "CredentialLists":
+		return "credential_list_sid"
+	case last == "IpAccessControlListMappings", parts[0] == "trunking" && last == "IpAccessControlLists":
+		return "ip_access_control_list_sid"
+	case parts[0] != "api" && last == "PhoneNumbers":
+		return "phone_number_sid"
+	case parts[0] == "messaging" && last == "ShortCodes":
+		return "short_code_sid"
+	case last == "ChannelSenders":
+		return "sid"
+	}
+	return ""
+}
+
+// attach adds an object of the account to a set.
+func (a *Account) attach(w http.ResponseWriter, path, id string) {
+	own := "api/2010-04-01/Accounts/" + AccountSID
+	var what Object
+	for _, collection := range []string{"/IncomingPhoneNumbers", "/SMS/ShortCodes", "/SIP/CredentialLists", "/SIP/IpAccessControlLists"} {
+		if o := a.objects.Get(own+collection, id); o != nil {
+			what = o
+		}
+	}
+	switch {
+	case strings.HasSuffix(path, "/ChannelSenders"):
+		what = Object{"sid": id}
+	case what == nil:
+		fail(w, http.StatusNotFound, 20404, "The requested resource "+id+" was not found.")
+		return
+	}
+	if a.objects.Get(path, id) != nil {
+		fail(w, http.StatusConflict, 21710, "It is in the set already.")
+		return
+	}
+	o := Object{"sid": id}
+	for _, name := range []string{"friendly_name", "phone_number", "short_code"} {
+		if what[name] != nil {
+			o[name] = what[name]
+		}
+	}
+	a.objects.Add(path, o)
+	reply(w, http.StatusCreated, o)
+}
+
+// single tells whether there is exactly one object at a path.
+func single(parts []string, last string) bool {
+	switch parts[0] {
+	case "conversations":
+		return last == "Configuration" || len(parts) > 2 && parts[len(parts)-2] == "Configuration" && (last == "Webhooks" || last == "Notifications")
+	case "trunking":
+		return last == "Recording"
+	case "voice":
+		return last == "Settings"
+	}
+	return false
+}
+
+// defaults are the values that the one object at a path has before anybody sets them.
+func defaults(path string) Object {
+	push := func() map[string]any {
+		return map[string]any{"enabled": false, "template": "A message", "sound": "default"}
+	}
+	switch {
+	case strings.HasSuffix(path, "/Recording"):
+		return Object{"mode": "do-not-record", "trim": "do-not-trim"}
+	case strings.HasPrefix(path, "voice/"):
+		return Object{"dialing_permissions_inheritance": false}
+	case strings.HasSuffix(path, "/Webhooks"):
+		return Object{"method": "POST", "filters": []any{"onMessageAdd"}}
+	case strings.HasSuffix(path, "/Notifications"):
+		return Object{"log_enabled": false, "new_message": push(), "added_to_conversation": push(), "removed_from_conversation": push()}
+	case strings.Contains(path, "/Services/"):
+		return Object{"reachability_enabled": false}
+	}
+	return Object{}
+}
+
+// single answers about the one object at a path. What is as it was is not kept.
+func (a *Account) single(w http.ResponseWriter, r *http.Request, path string, in Object) {
+	const only = "only"
+	out, status := defaults(path), http.StatusOK
+	if o := a.objects.Get(path, only); o != nil {
+		out = maps.Clone(o)
+		delete(out, "sid")
+	}
+	if r.Method == http.MethodPost {
+		merge(out, in)
+		a.objects.Remove(path, only)
+		if !reflect.DeepEqual(out, defaults(path)) {
+			kept := maps.Clone(out)
+			kept["sid"] = only
+			a.objects.Add(path, kept)
+		}
+		if strings.HasPrefix(path, "voice/") {
+			status = http.StatusAccepted
+		}
+	}
+	reply(w, status, out)
+}
+
+// allow changes which calls to countries are allowed.
+func (a *Account) allow(w http.ResponseWriter, in Object) {
+	var list []Object
+	if err := json.Unmarshal(fmt.Append(nil, in["update_request"]), &list); err != nil {
+		fail(w, http.StatusBadRequest, 20001, err.Error())
+		return
+	}
+	for _, each := range list {
+		if o := a.objects.Get("voice/v1/DialingPermissions/Countries", fmt.Sprint(each["iso_code"])); o != nil {
+			maps.Copy(o, each)
+		}
+	}
+	reply(w, http.StatusCreated, Object{"update_count": len(list), "update_request": in["update_request"]})
 }
 
 // approval answers about a request for approval.

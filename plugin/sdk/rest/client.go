@@ -109,6 +109,9 @@ type Client struct {
 	// Guard refuses changes of objects that must not be touched. Optional.
 	Guard func(kind, name string) error
 
+	// Purchase refuses to make what costs money; the error says that of what. Optional.
+	Purchase func(what string) error
+
 	// PerSecond bounds requests a second, Concurrent those under way at a time; 0
 	// does not.
 	PerSecond  float64

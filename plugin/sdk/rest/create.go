@@ -78,7 +78,18 @@ func create[T Conn](r *Resource) sdk.Operation[T] {
 		},
 		Probe: func(ctx context.Context, conn T, s *step) (sdk.Evidence, error) {
 			ctx, f := begin(ctx, conn, s)
-			return r.probeCreate(ctx, f, s)
+			evidence, err := r.probeCreate(ctx, f, s)
+			if err != nil || evidence.Kind != sdk.Applied || r.Settled == nil {
+				return evidence, err
+			}
+			one, err := f.existing(ctx, r)
+			if err != nil {
+				return sdk.Evidence{}, err
+			}
+			if done, detail, err := r.Settled(one.object); !done || err != nil {
+				return sdk.Evidence{Kind: sdk.Partly, Detail: detail}, nil //nolint:nilerr // Apply says so
+			}
+			return evidence, nil
 		},
 		Capture: func(ctx context.Context, conn T, s *step) ([]byte, error) {
 			ctx, f := begin(ctx, conn, s)
@@ -98,7 +109,10 @@ func create[T Conn](r *Resource) sdk.Operation[T] {
 		},
 		Apply: func(ctx context.Context, conn T, s *step) error {
 			ctx, f := begin(ctx, conn, s)
-			return r.create(ctx, f, s)
+			if err := r.create(ctx, f, s); err != nil {
+				return err
+			}
+			return r.settle(ctx, f)
 		},
 		Inverse: func(ctx context.Context, conn T, s *step, captured []byte) error {
 			ctx, f := begin(ctx, conn, s)
@@ -109,6 +123,25 @@ func create[T Conn](r *Resource) sdk.Operation[T] {
 		spec.Capture, spec.Inverse = nil, nil
 	}
 	return sdk.NewOperation(spec)
+}
+
+// settle looks whether the service has done with the object.
+func (r *Resource) settle(ctx context.Context, f *Finder) error {
+	if r.Settled == nil {
+		return nil
+	}
+	one, err := f.existing(ctx, r)
+	if err != nil {
+		return err
+	}
+	done, detail, err := r.Settled(one.object)
+	if err != nil || done {
+		return err
+	}
+	return &sdk.Error{
+		Code: sdk.InProgress, Part: -1, Message: fmt.Sprintf("%s is made, and the service has not done with it (%s)", r.what(f.payload), detail),
+		Hint: "a later run goes on",
+	}
 }
 
 // noTransactions is why no operation is part of a transaction.
@@ -163,6 +196,9 @@ func (f *Finder) wrong(ctx context.Context, r *Resource, p Payload, got sdk.Obje
 
 func (r *Resource) previewCreate(ctx context.Context, f *Finder, s *step) (sdk.Preview, error) {
 	p := sdk.Preview{Lines: []string{"create " + r.what(s.Payload)}}
+	if r.Costs {
+		p.Notes = append(p.Notes, "it costs money")
+	}
 	list, err := f.objects(ctx, r)
 	var e *sdk.Error
 	switch {
@@ -278,6 +314,11 @@ func (r *Resource) create(ctx context.Context, f *Finder, s *step) error {
 	if err != nil {
 		return err
 	}
+	if r.Costs && f.client.Purchase != nil {
+		if err := f.client.Purchase("make " + r.what(s.Payload)); err != nil {
+			return err
+		}
+	}
 	answer, err := f.post(ctx, r, &m, fields, output.Len() > 0)
 	if err != nil {
 		return err
@@ -338,7 +379,7 @@ func (r *Resource) conflict(ctx context.Context, f *Finder, s *step, list []foun
 		if at != "" {
 			got, _ := Get(one.object, at)
 			wanted, _ := Get(s.Payload.Object(keySet), at)
-			return refused(fmt.Sprintf("it is there already (%s), and its %s is %s and not %s", one.id, at, show(got), show(wanted)))
+			return refused(fmt.Sprintf("it is there already (%s), and its %s is %s and not %s", one.id, at, r.show(at, got), r.show(at, wanted)))
 		}
 	}
 	return nil

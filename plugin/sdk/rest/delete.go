@@ -151,7 +151,7 @@ func assert[T Conn](r *Resource) sdk.Operation[T] {
 			return "", nil
 		}
 		got, _ := Get(one.object, at)
-		return fmt.Sprintf("its %s is %s", at, show(got)), nil
+		return fmt.Sprintf("its %s is %s", at, r.show(at, got)), nil
 	}
 	return sdk.NewOperation(sdk.OperationSpec[T, Payload]{
 		Type: r.operation(Assert), Summary: "fails where " + r.Summary + " is not as expected", NotTransactional: noTransactions,

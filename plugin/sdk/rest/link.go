@@ -52,6 +52,8 @@ type LinkItem struct {
 	Options sdk.Object
 	// Was is what the service told of it, where it is put back.
 	Was sdk.Object
+	// Now is what the service tells of it, where it is removed.
+	Now sdk.Object
 }
 
 // linked is the captured state: what of the items was in the set.
@@ -153,6 +155,9 @@ func (l *Link) make(ctx context.Context, f *Finder, items []LinkItem, in bool) e
 		})
 		if len(todo) == 0 {
 			return nil
+		}
+		for i := range todo {
+			todo[i].Now = now.by[todo[i].ID]
 		}
 		requests := l.RemoveRequests
 		if in {

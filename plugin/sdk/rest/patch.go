@@ -232,11 +232,11 @@ func (e edits) lines(r *Resource, o sdk.Object) []string {
 	for _, c := range e.changes(r, o) {
 		switch {
 		case c.Added != nil:
-			out = append(out, fmt.Sprintf("  %s: add %s", c.Path, show(c.Added)))
+			out = append(out, fmt.Sprintf("  %s: add %s", c.Path, r.show(c.Path, c.Added)))
 		case c.Removed != nil:
-			out = append(out, fmt.Sprintf("  %s: remove %s", c.Path, show(c.Removed)))
+			out = append(out, fmt.Sprintf("  %s: remove %s", c.Path, r.show(c.Path, c.Removed)))
 		default:
-			out = append(out, fmt.Sprintf("  %s: %s → %s", c.Path, show(c.Old), show(c.New)))
+			out = append(out, fmt.Sprintf("  %s: %s → %s", c.Path, r.show(c.Path, c.Old), r.show(c.Path, c.New)))
 		}
 	}
 	return out
@@ -320,7 +320,7 @@ func (f *Finder) restore(ctx context.Context, r *Resource, one *found, changes [
 		case there == c.Had && same(got, c.Old), !there && c.Old == nil:
 			continue // it is as it was
 		case !covers(got, c.New) && (there || c.New != nil):
-			conflicts = append(conflicts, fmt.Sprintf("%s is %s", c.Path, show(got)))
+			conflicts = append(conflicts, fmt.Sprintf("%s is %s", c.Path, r.show(c.Path, got)))
 			continue
 		case !c.Had:
 			wanted = r.cleared(wanted, c.Path, c.New)

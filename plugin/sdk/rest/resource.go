@@ -98,6 +98,9 @@ type Resource struct {
 	// Untold are paths that are no secrets, and that the service does not tell
 	// either.
 	Untold []string
+	// Veiled are paths that the service does tell, and that people must not see:
+	// values that may be secrets. They are compared and put back.
+	Veiled []string
 	// Merged are paths of objects that the service does not replace: it takes the keys
 	// that it is sent, keeps the others, and removes one that is null.
 	Merged []string
@@ -105,6 +108,12 @@ type Resource struct {
 	// service replaces what holds them and does not tell them. got is the object as
 	// the service tells it, body what would be sent. Optional.
 	Dropped func(got, body sdk.Object) []string
+	// Settled tells whether the service has done what it does after it has made the
+	// object, such as a review by people, and how that stands; an error says that it
+	// never will. A create goes on until then. Optional.
+	Settled func(o sdk.Object) (done bool, detail string, err error)
+	// Costs tells that making one costs money, which Client.Purchase may refuse.
+	Costs bool
 	// Cascade says what a delete takes away besides, for people.
 	Cascade string
 	// Check looks at the fields of a `set`. Optional.
@@ -115,6 +124,14 @@ type Resource struct {
 
 // hidden are the paths that the service does not tell.
 func (r *Resource) hidden() []string { return slices.Concat(r.Secret, r.Untold) }
+
+// show returns the value at path for people.
+func (r *Resource) show(path string, v any) string {
+	if within(r.Veiled, path) {
+		return "(hidden)"
+	}
+	return show(v)
+}
 
 // Field is a key of a payload that names an object.
 type Field struct {
