@@ -55,6 +55,8 @@ type deployment struct {
 	// Versions are the SIDs of what was uploaded, in the order of the payload.
 	Versions []string `json:"versions"`
 	Build    string   `json:"build,omitempty"`
+	// Failed are the SIDs of builds that have failed.
+	Failed []string `json:"failed,omitempty"`
 }
 
 // kindOfFile is how functions, or assets, are called.
@@ -103,9 +105,9 @@ func (p *DeployServerless) dependencies() (string, error) {
 func contentHash(files []servedFile, dependencies, runtime string) string {
 	h := sha256.New()
 	for _, f := range files {
-		fmt.Fprintf(h, "%q %q %q %x\n", f.kind.collection, f.Path, f.Visibility, sha256.Sum256(f.content))
+		_, _ = fmt.Fprintf(h, "%q %q %q %x\n", f.kind.collection, f.Path, f.Visibility, sha256.Sum256(f.content))
 	}
-	fmt.Fprintf(h, "%q %q", dependencies, runtime)
+	_, _ = fmt.Fprintf(h, "%q %q", dependencies, runtime)
 	return hex.EncodeToString(h.Sum(nil))
 }
 
@@ -432,6 +434,7 @@ func (d *deployer) wait(ctx context.Context) error {
 			return nil
 		case "failed", "":
 			build := d.state.Build
+			d.state.Failed = append(d.state.Failed, build)
 			d.state.Build = "" // another run builds anew
 			if err := d.save(ctx); err != nil {
 				return err
@@ -499,8 +502,12 @@ func (d *deployer) undo(ctx context.Context, was string) error {
 	if err := d.deploy(ctx, was); err != nil {
 		return err
 	}
+	builds := d.state.Failed
 	if d.state.Build != "" {
-		_, err := d.conn.client.Do(ctx, &rest.Request{Method: http.MethodDelete, Path: d.service + "/Builds/" + d.state.Build})
+		builds = append(builds, d.state.Build)
+	}
+	for _, build := range builds {
+		_, err := d.conn.client.Do(ctx, &rest.Request{Method: http.MethodDelete, Path: d.service + "/Builds/" + build})
 		switch {
 		case rest.IsStatus(err, http.StatusBadRequest), rest.IsStatus(err, http.StatusConflict):
 			return nil // another environment has it by now

@@ -46,7 +46,7 @@ func world(t testing.TB) (*twiliofake.Account, *optest.World) {
 			"accountSid": twiliofake.AccountSID, "authToken": "${env:FLAMINGOCK_TEST_AUTH_TOKEN}", "endpoint": a.URL,
 			"retryWait": "1ms", "allowPurchases": true,
 		},
-		Files: map[string]string{"ivr.json": `{"description": "IVR", "states": [{"name": "Trigger", "type": "trigger"}], "initial_state": "Trigger"}`, "otp.js": "exports.handler = 1", "otp2.js": "exports.handler = 2", "logo.svg": "<svg/>", "workflow.json": `{"task_routing": {}}`},
+		Files: map[string]string{"ivr.json": `{"description": "IVR", "states": [{"name": "Trigger", "type": "trigger"}], "initial_state": "Trigger"}`, "otp.js": "exports.handler = 1", "otp2.js": "exports.handler = 2", "logo.svg": "logo", "workflow.json": `{"task_routing": {}}`},
 	}
 }
 
@@ -135,8 +135,8 @@ func operations() []optest.Operation {
 		{Name: "patchTrunkRecording", Setup: []string{trunk}, Apply: "{type: patchTrunkRecording, trunk: main, set: {mode: record-from-answer}}", Want: []string{"record-from-answer"}},
 		{Name: "createVerifyMessagingConfiguration", Setup: []string{verify, sms}, Apply: "{type: createVerifyMessagingConfiguration, verifyService: Login OTP, country: GB, set: {messaging_service_sid: {$lookup: messagingService/Orders SMS}}}"},
 		{Name: "patchServerlessVariable", Setup: []string{service, env, variable}, Apply: "{type: patchServerlessVariable, serverlessService: hooks, serverlessEnvironment: prod, key: CRM_URL, set: {value: '${env:FLAMINGOCK_TEST_SECRET}'}}", Want: []string{"Hunter2Secret"}},
-		{Name: "deployServerless", Setup: []string{service, env}, Apply: deploy, Once: true, Want: []string{`"build_sid"`}},
-		{Name: "deployServerless, another build", Setup: []string{service, env, deploy}, Apply: "{type: deployServerless, serverlessService: hooks, serverlessEnvironment: prod, runtime: node20, functions: [{path: /otp, file: otp2.js}, {path: /status, file: otp.js}]}", Once: true, Want: []string{"/status", "node20"}},
+		{Name: "deployServerless", Setup: []string{service, env}, Apply: deploy, Once: true, Want: []string{`"build_sid"`, "exports.handler = 1", "logo", "5.0.0"}},
+		{Name: "deployServerless, another build", Setup: []string{service, env, deploy}, Apply: "{type: deployServerless, serverlessService: hooks, serverlessEnvironment: prod, runtime: node20, functions: [{path: /otp, file: otp2.js}, {path: /status, file: otp.js}]}", Once: true, Want: []string{"/status", "node20", "exports.handler = 2"}},
 		{Name: "createConversationCredential", Apply: "{type: createConversationCredential, conversationCredential: android, set: {type: fcm, secret: '${env:FLAMINGOCK_TEST_SECRET}'}}"},
 		{Name: "patchConversationConfiguration", Apply: "{type: patchConversationConfiguration, set: {default_inactive_timer: PT10M}}", Want: []string{"PT10M"}},
 		{Name: "patchConversationWebhooks", Apply: "{type: patchConversationWebhooks, set: {post_webhook_url: 'https://a.example.com', filters: [onMessageAdded]}}", Want: []string{"onMessageAdded"}},
@@ -342,12 +342,21 @@ func TestSecretsStayAway(t *testing.T) {
 	t.Parallel()
 	a, w := world(t)
 	w.Setup([]string{
-		"{type: createApiKey, apiKey: ci, output: {secret: box/ci}}", credList,
+		"{type: createApiKey, apiKey: ci, output: {secret: box/ci}}", credList, service, env,
+		"{type: createServerlessVariable, serverlessService: hooks, serverlessEnvironment: prod, key: CRM_KEY, set: {value: '${env:FLAMINGOCK_TEST_SECRET}'}}",
 		"{type: createSipCredential, sipCredentialList: phones, username: ann, set: {password: '${env:FLAMINGOCK_TEST_SECRET}'}}",
 	})
 	key := a.Told(fmt.Sprint(a.Objects("api/2010-04-01/Accounts/" + twiliofake.AccountSID + "/Keys")[0]["sid"]))
 	if key == "" || w.Sunk("ci") != key {
 		t.Errorf("the sink has %q", w.Sunk("ci"))
+	}
+	for name, apply := range map[string]string{
+		"create": "{type: createServerlessVariable, serverlessService: hooks, serverlessEnvironment: prod, key: CRM_KEY, set: {value: other}}",
+		"assert": "{type: assertServerlessVariable, serverlessService: hooks, serverlessEnvironment: prod, key: CRM_KEY, expect: {value: other}}",
+	} {
+		if err := w.Run(name, apply, ""); err == nil || !strings.Contains(err.Error(), "(hidden)") {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 	for _, s := range []string{key, "Hunter2Secret", twiliofake.AuthToken} {
 		w.Absent(s)

@@ -52,8 +52,8 @@ type Account struct {
 	reviews []review
 	// polls counts how often the status of a build was asked for.
 	polls map[string]int
-	// Broken makes builds fail.
-	Broken bool
+	// builds says how builds end, see BuildsEnd.
+	builds string
 }
 
 // New starts an account, which ends with the test.
@@ -71,11 +71,11 @@ func New(t testing.TB) *Account {
 		}
 		all[product] = spec
 	}
-	a := &Account{PageSize: 1000, told: map[string]string{}, approvals: map[string]Object{}, revisions: map[string][]any{}, polls: map[string]int{}}
+	a := &Account{PageSize: 1000, told: map[string]string{}, approvals: map[string]Object{}, revisions: map[string][]any{}, polls: map[string]int{}, builds: "completed"}
 	for i := range 8 {
 		a.Free = append(a.Free, fmt.Sprintf("+44790000%04d", i))
 	}
-	a.objects.ID = identifier
+	a.objects.ID, a.objects.Shown = identifier, a.plain
 	for _, country := range []string{"FR", "GB", "US"} {
 		a.objects.Add("voice/v1/DialingPermissions/Countries", Object{
 			"iso_code": country, "low_risk_numbers_enabled": country == "US", "high_risk_special_numbers_enabled": false, "high_risk_tollfraud_numbers_enabled": false,

@@ -1,8 +1,10 @@
 package twiliofake
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -16,7 +18,7 @@ func (a *Account) serverless(w http.ResponseWriter, r *http.Request, parts []str
 	last := parts[len(parts)-1]
 	switch {
 	case parts[0] == "serverless-upload":
-		a.upload(w, r, parts, in)
+		a.upload(w, parts, in)
 	case last == "Builds" && r.Method == http.MethodPost:
 		a.build(w, path, in)
 	case last == "Status":
@@ -27,10 +29,7 @@ func (a *Account) serverless(w http.ResponseWriter, r *http.Request, parts []str
 		}
 		a.polls[id]++
 		if a.polls[id] > 1 {
-			o["status"] = "completed"
-			if a.Broken {
-				o["status"] = "failed"
-			}
+			o["status"] = a.builds
 		}
 		reply(w, http.StatusOK, Object{"sid": id, "status": o["status"]})
 	case last == "Deployments" && r.Method == http.MethodPost:
@@ -48,8 +47,14 @@ func (a *Account) serverless(w http.ResponseWriter, r *http.Request, parts []str
 	return true
 }
 
+// BuildsEnd makes builds end with this status, completed or failed, from now on; with
+// building they do not end.
+func (a *Account) BuildsEnd(status string) {
+	a.With(func() { a.builds = status })
+}
+
 // upload keeps a version of a function or an asset.
-func (a *Account) upload(w http.ResponseWriter, r *http.Request, parts []string, in Object) {
+func (a *Account) upload(w http.ResponseWriter, parts []string, in Object) {
 	owner := "serverless/" + strings.Join(parts[1:len(parts)-2], "/")
 	id := parts[len(parts)-2]
 	if a.objects.Get(owner, id) == nil {
@@ -65,6 +70,13 @@ func (a *Account) upload(w http.ResponseWriter, r *http.Request, parts []string,
 	reply(w, http.StatusCreated, Object{"sid": o["sid"], "path": o["path"], "visibility": o["visibility"]})
 }
 
+// buildKind is how a build tells of functions, or of assets.
+type buildKind struct{ collection, field, owner string }
+
+func buildKinds() []buildKind {
+	return []buildKind{{"Functions", "function_versions", "function_sid"}, {"Assets", "asset_versions", "asset_sid"}}
+}
+
 // build makes a build of versions.
 func (a *Account) build(w http.ResponseWriter, path string, in Object) {
 	service := strings.TrimSuffix(path, "/Builds")
@@ -72,7 +84,7 @@ func (a *Account) build(w http.ResponseWriter, path string, in Object) {
 	if in["runtime"] != nil {
 		o["runtime"] = in["runtime"]
 	}
-	for _, kind := range []struct{ collection, field, owner string }{{"Functions", "function_versions", "function_sid"}, {"Assets", "asset_versions", "asset_sid"}} {
+	for _, kind := range buildKinds() {
 		list := []any{}
 		wanted, _ := in[kind.field].([]any)
 		for _, id := range wanted {
@@ -120,31 +132,26 @@ func (a *Account) deploy(w http.ResponseWriter, r *http.Request, parts []string,
 	a.collection(w, r, kinds()["serverless/Deployments"], path, in)
 }
 
-// Content returns what was uploaded for a path and is deployed to an environment; ""
-// where nothing is.
-func (a *Account) Content(environment, path string) string {
-	out := ""
-	a.With(func() {
-		for _, service := range a.objects.List("serverless/v1/Services") {
-			at := fmt.Sprintf("serverless/v1/Services/%s", service["sid"])
-			for _, e := range a.objects.List(at + "/Environments") {
-				build := a.objects.Get(at+"/Builds", fmt.Sprint(e["build_sid"]))
-				if e["unique_name"] != environment || build == nil {
-					continue
-				}
-				for _, kind := range []struct{ collection, field, owner string }{{"Functions", "function_versions", "function_sid"}, {"Assets", "asset_versions", "asset_sid"}} {
-					list, _ := build[kind.field].([]any)
-					for _, x := range list {
-						v, _ := x.(map[string]any)
-						if v["path"] == path {
-							out = fmt.Sprint(a.objects.Get(fmt.Sprintf("%s/%s/%s/Versions", at, kind.collection, v[kind.owner]), fmt.Sprint(v["sid"]))["content"])
-						}
-					}
-				}
+// plain returns an object of a collection as State shows it: a build has the content
+// of its versions in place of their SIDs.
+func (a *Account) plain(collection string, o Object) Object {
+	service, ok := strings.CutSuffix(collection, "/Builds")
+	if !ok {
+		return o
+	}
+	for _, kind := range buildKinds() {
+		list, _ := o[kind.field].([]any)
+		list = slices.Clone(list)
+		for i, x := range list {
+			v := maps.Clone(x.(map[string]any)) //nolint:forcetypeassert,errcheck // build made it
+			if version := a.objects.Get(fmt.Sprintf("%s/%s/%s/Versions", service, kind.collection, v[kind.owner]), fmt.Sprint(v["sid"])); version != nil {
+				v["sid"] = version["content"]
 			}
+			list[i] = v
 		}
-	})
-	return out
+		o[kind.field] = list
+	}
+	return o
 }
 
 // fromParts returns the object that a body of several parts describes.
@@ -156,7 +163,7 @@ func fromParts(contentType string, body io.Reader) (Object, error) {
 	out := Object{}
 	for parts := multipart.NewReader(body, params["boundary"]); ; {
 		part, err := parts.NextPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out, nil
 		}
 		if err != nil {
