@@ -256,9 +256,11 @@ func resources() []*rest.Resource {
 		but(within(workspace(), resource("activity", "an activity of workers", tasks+"Activities", "WA", friendly("activity"))), func(r *rest.Resource) { r.CreateOnly = []string{"available"} }),
 		within(workspace(), resource("taskQueue", "a queue of tasks", tasks+"TaskQueues", "WQ", friendly("taskQueue"))),
 		but(within(workspace(), resource("taskChannel", "a channel of tasks", tasks+"TaskChannels", "TC", unique("taskChannel"))), func(r *rest.Resource) { r.CreateOnly = []string{"unique_name"} }),
-		within(workspace(), resource("workflow", "a workflow of tasks", tasks+"Workflows", "WW", friendly("workflow"))),
+		but(within(workspace(), resource("workflow", "a workflow of tasks", tasks+"Workflows", "WW", friendly("workflow"))), func(r *rest.Resource) {
+			r.Texts = []string{"configuration"}
+		}),
 		but(within(workspace(), resource("worker", "a worker", tasks+"Workers", "WK", friendly("worker"))), func(r *rest.Resource) {
-			r.ReadOnly = append(r.ReadOnly, "activity_name", "available", "date_status_changed")
+			r.ReadOnly, r.Texts = append(r.ReadOnly, "activity_name", "available", "date_status_changed"), []string{"attributes"}
 		}),
 		but(resource("conversationRole", "a role of Conversations", "conversations/v1/Roles", "RL", friendly("conversationRole")), role),
 		but(within(serviceOfConversations(), resource("conversationServiceRole", "a role of a service of Conversations", chat+"Roles", "RL", friendly("conversationServiceRole"))), role),

@@ -46,7 +46,7 @@ func world(t testing.TB) (*twiliofake.Account, *optest.World) {
 			"accountSid": twiliofake.AccountSID, "authToken": "${env:FLAMINGOCK_TEST_AUTH_TOKEN}", "endpoint": a.URL,
 			"retryWait": "1ms", "allowPurchases": true,
 		},
-		Files: map[string]string{"ivr.json": `{"description": "IVR", "states": [{"name": "Trigger", "type": "trigger"}], "initial_state": "Trigger"}`, "otp.js": "exports.handler = 1", "otp2.js": "exports.handler = 2", "logo.svg": "logo", "workflow.json": `{"task_routing": {}}`},
+		Files: map[string]string{"ivr.json": `{"description": "IVR", "states": [{"name": "Trigger", "type": "trigger"}], "initial_state": "Trigger"}`, "otp.js": "exports.handler = 1", "otp2.js": "exports.handler = 2", "logo.svg": "logo"},
 	}
 }
 
@@ -57,6 +57,7 @@ const (
 	verify       = "{type: createVerifyService, verifyService: Login OTP, set: {code_length: 6, lookup_enabled: false, totp: {issuer: Example, skew: 1}}}"
 	limit        = "{type: createRateLimit, verifyService: Login OTP, rateLimit: by_ip, set: {description: a}}"
 	workspace    = "{type: createWorkspace, workspace: Support, set: {event_callback_url: 'https://a.example.com'}}"
+	workflow     = "{type: createWorkflow, workspace: Support, workflow: Default, set: {configuration: '{\"task_routing\":{\"default_filter\":{\"queue\":\"WQ1\"}}}'}}"
 	service      = "{type: createServerlessService, serverlessService: hooks, set: {friendly_name: Hooks}}"
 	env          = "{type: createServerlessEnvironment, serverlessService: hooks, serverlessEnvironment: prod, set: {domain_suffix: prod}}"
 	sync         = "{type: createSyncService, syncService: state}"
@@ -99,6 +100,8 @@ func operations() []optest.Operation {
 		{Name: "createActivity", Setup: []string{workspace}, Apply: "{type: createActivity, workspace: Support, activity: Break, set: {available: false}}"},
 		{Name: "createTaskQueue", Setup: []string{workspace}, Apply: "{type: createTaskQueue, workspace: Support, taskQueue: Billing, set: {target_workers: \"skills HAS 'billing'\"}}"},
 		{Name: "createWorkflow", Setup: []string{workspace}, Apply: "{type: createWorkflow, workspace: Support, workflow: Default, set: {configuration: '{\"task_routing\":{}}'}}"},
+		{Name: "createWorkflow, as an object", Setup: []string{workspace}, Apply: "{type: createWorkflow, workspace: Support, workflow: Default, set: {configuration: {task_routing: {default_filter: {queue: WQ1}}}}}", Want: []string{`default_filter`}},
+		{Name: "patchWorkflow", Setup: []string{workspace, workflow}, Apply: "{type: patchWorkflow, workspace: Support, workflow: Default, set: {configuration: {task_routing: {filters: [{expression: '1 == 1'}]}}}}", Want: []string{`1 == 1`, "default_filter"}},
 		{Name: "createWorker", Setup: []string{workspace}, Apply: "{type: createWorker, workspace: Support, worker: ann, set: {attributes: '{\"skills\":[\"billing\"]}'}}"},
 		{Name: "createTaskChannel", Setup: []string{workspace}, Apply: "{type: createTaskChannel, workspace: Support, taskChannel: mail, set: {friendly_name: Mail}}"},
 		{Name: "createConversationRole", Apply: "{type: createConversationRole, conversationRole: guest, set: {type: conversation, permissions: [sendMessage, leaveConversation]}}", Want: []string{"leaveConversation"}},
@@ -153,6 +156,9 @@ func operations() []optest.Operation {
 		{Name: "createA2pBrand", Apply: brand, Rollback: "none", Want: []string{"APPROVED"}},
 		{Name: "createA2pCampaign", Setup: []string{sms, brand}, Apply: campaign, Want: []string{"VERIFIED"}},
 		{Name: "createTollfreeVerification", Setup: []string{number}, Apply: tollfree, Want: []string{"TWILIO_APPROVED"}},
+		{Name: "deleteA2pCampaign", Setup: []string{sms, brand, campaign}, Apply: "{type: deleteA2pCampaign, messagingService: Orders SMS, usecase: MIXED, allowDestroy: true}", Gone: []string{"VERIFIED"}},
+		{Name: "patchTollfreeVerification", Setup: []string{number, tollfree}, Apply: "{type: patchTollfreeVerification, phoneNumber: '+447900000000', set: {use_case_summary: orders and returns}}", Want: []string{"orders and returns"}},
+		{Name: "deleteTollfreeVerification", Setup: []string{number, tollfree}, Apply: "{type: deleteTollfreeVerification, phoneNumber: '+447900000000', allowDestroy: true}", Gone: []string{"TWILIO_APPROVED"}},
 		{Name: "raw", Apply: "{type: raw, method: POST, product: messaging, path: /v1/Services, form: {FriendlyName: By hand}, verify: {path: /v1/Services, expect: {services: [{friendly_name: By hand}]}}}", Rollback: "{type: deleteMessagingService, messagingService: By hand, allowDestroy: true}", Want: []string{"By hand"}},
 		{Name: "publishStudioFlow", Apply: "{type: publishStudioFlow, flow: Main IVR, definitionFile: ivr.json}", Want: []string{"Trigger"}},
 		{Name: "publishStudioFlow, a new revision", Setup: []string{flow}, Apply: "{type: publishStudioFlow, flow: Main IVR, definitionFile: ivr.json, commitMessage: better}", Want: []string{"Trigger"}},
@@ -333,7 +339,12 @@ func TestManyPages(t *testing.T) {
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	_, w := world(t)
-	w.Alike = optest.Resource
+	w.Alike = func(operation string) string {
+		if rest, ok := strings.CutPrefix(operation, "detach"); ok {
+			return "attach" + rest
+		}
+		return optest.Resource(operation)
+	}
 	w.Examples("../../plugins/twilio/README.md", "submitForApproval", "releasePhoneNumber")
 }
 

@@ -202,7 +202,7 @@ func (a *Account) object(w http.ResponseWriter, r *http.Request, collection, id 
 	default:
 		merge(o, in)
 		status := http.StatusOK
-		if strings.HasPrefix(collection, "verify/") && strings.HasSuffix(collection, "x") {
+		if strings.HasSuffix(collection, "/Tollfree/Verifications") {
 			status = http.StatusAccepted
 		}
 		reply(w, status, shown(o))

@@ -99,7 +99,7 @@ func create[T Conn](r *Resource) sdk.Operation[T] {
 			}
 			state := patched{Paths: []change{}}
 			if len(list) == 1 && s.Payload.onConflict() == Replace {
-				edits, err := f.edits(ctx, s.Payload)
+				edits, err := f.edits(ctx, r, s.Payload)
 				if err != nil {
 					return nil, err
 				}
@@ -169,7 +169,7 @@ func (f *Finder) fields(ctx context.Context, r *Resource, p Payload) (sdk.Object
 		return out, err
 	}
 	if o, ok := set.(sdk.Object); ok {
-		for key, v := range o.All() {
+		for key, v := range r.read(o).All() {
 			out.Set(key, v)
 		}
 	}
@@ -178,6 +178,14 @@ func (f *Finder) fields(ctx context.Context, r *Resource, p Payload) (sdk.Object
 
 // body returns what is sent for fields.
 func (r *Resource) body(fields sdk.Object) any {
+	for _, name := range r.Texts {
+		v, _ := fields.Get(name)
+		if inner, ok := v.(sdk.Object); ok {
+			if b, err := inner.MarshalJSON(); err == nil {
+				fields = with(fields, name, string(b))
+			}
+		}
+	}
 	if r.Encode != nil {
 		return r.Encode(fields)
 	}
@@ -191,7 +199,7 @@ func (f *Finder) wrong(ctx context.Context, r *Resource, p Payload, got sdk.Obje
 		return "", err
 	}
 	wanted, _ := set.(sdk.Object)
-	return differs(got, Without(wanted, r.hidden()...), ""), nil
+	return differs(got, Without(r.read(wanted), r.hidden()...), ""), nil
 }
 
 func (r *Resource) previewCreate(ctx context.Context, f *Finder, s *step) (sdk.Preview, error) {
@@ -214,7 +222,7 @@ func (r *Resource) previewCreate(ctx context.Context, f *Finder, s *step) (sdk.P
 	case Adopt:
 		p.Lines[0] = "nothing: " + r.what(s.Payload) + " is there, and is adopted as it is"
 	case Replace:
-		edits, err := f.edits(ctx, s.Payload)
+		edits, err := f.edits(ctx, r, s.Payload)
 		if err != nil {
 			return p, err
 		}
@@ -314,11 +322,6 @@ func (r *Resource) create(ctx context.Context, f *Finder, s *step) error {
 	if err != nil {
 		return err
 	}
-	if r.Costs && f.client.Purchase != nil {
-		if err := f.client.Purchase("make " + r.what(s.Payload)); err != nil {
-			return err
-		}
-	}
 	answer, err := f.post(ctx, r, &m, fields, output.Len() > 0)
 	if err != nil {
 		return err
@@ -391,6 +394,11 @@ func (f *Finder) post(ctx context.Context, r *Resource, m *making, fields sdk.Ob
 	collection, err := f.collection(ctx, r)
 	if err != nil {
 		return sdk.Object{}, err
+	}
+	if r.Costs && f.client.Purchase != nil {
+		if err := f.client.Purchase("make " + r.what(f.payload)); err != nil {
+			return sdk.Object{}, err
+		}
 	}
 	const tries = 5
 	for try := 1; ; try++ {

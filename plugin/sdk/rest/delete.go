@@ -146,6 +146,9 @@ func assert[T Conn](r *Resource) sdk.Operation[T] {
 		if err != nil {
 			return "", err
 		}
+		if o, ok := expected.(sdk.Object); ok {
+			expected = r.read(o)
+		}
 		at := differs(one.object, expected, "")
 		if at == "" {
 			return "", nil

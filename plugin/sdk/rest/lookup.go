@@ -146,7 +146,7 @@ func (f *Finder) one(ctx context.Context, r *Resource, path string) ([]found, er
 	if err != nil || !ok {
 		return nil, err
 	}
-	return []found{{id: Text(o, r.id()), path: path, object: o}}, nil
+	return []found{{id: Text(o, r.id()), path: path, object: r.read(o)}}, nil
 }
 
 // all returns the objects of r with these values, or the one whose id is first.
@@ -175,7 +175,7 @@ func (f *Finder) all(ctx context.Context, r *Resource, identity map[string]any, 
 	err = f.client.List(ctx, r.Pages, list, query, func(o sdk.Object) bool {
 		if r.is(o, identity) {
 			id := Text(o, r.id())
-			out = append(out, found{id: id, path: r.instance(collection, id), object: o})
+			out = append(out, found{id: id, path: r.instance(collection, id), object: r.read(o)})
 		}
 		return true
 	})

@@ -26,14 +26,14 @@ type edit struct {
 }
 
 // edits reads those of a payload.
-func (f *Finder) edits(ctx context.Context, p Payload) (edits, error) {
+func (f *Finder) edits(ctx context.Context, r *Resource, p Payload) (edits, error) {
 	var out edits
 	set, err := f.Resolve(ctx, p.Object(keySet))
 	if err != nil {
 		return out, err
 	}
 	if o, ok := set.(sdk.Object); ok {
-		leaves(o, "", func(path string, v any) { out.set = append(out.set, edit{path: path, value: v}) })
+		leaves(r.read(o), "", func(path string, v any) { out.set = append(out.set, edit{path: path, value: v}) })
 	}
 	for _, v := range p.List(keyUnset) {
 		if path, ok := v.(string); ok {
@@ -244,7 +244,7 @@ func (e edits) lines(r *Resource, o sdk.Object) []string {
 
 // patch makes the payload's edits on an object.
 func (f *Finder) patch(ctx context.Context, r *Resource, p Payload, one *found) error {
-	e, err := f.edits(ctx, p)
+	e, err := f.edits(ctx, r, p)
 	if err != nil {
 		return err
 	}
@@ -344,8 +344,12 @@ func (f *Finder) restore(ctx context.Context, r *Resource, one *found, changes [
 
 // cleared returns o without value at path. A field of the object itself, and a key
 // of one that is merged, is null, which asks the service to remove it; a list is
-// empty, since services know no difference and seldom take null for one.
+// empty, since services know no difference and seldom take null for one. Of a text
+// of JSON all is replaced, so what was not there is left out.
 func (r *Resource) cleared(o sdk.Object, path string, value any) sdk.Object {
+	if name, _, deeper := strings.Cut(path, "."); deeper && slices.Contains(r.Texts, name) {
+		return Without(o, path)
+	}
 	if i := strings.LastIndexByte(path, '.'); i > 0 && slices.Contains(r.Merged, path[:i]) {
 		return with(o, path, nil)
 	}
@@ -415,7 +419,7 @@ func patch[T Conn](r *Resource) sdk.Operation[T] {
 			if err != nil {
 				return previewMissing(out, err)
 			}
-			e, err := f.edits(ctx, s.Payload)
+			e, err := f.edits(ctx, r, s.Payload)
 			out.Lines = append(out.Lines, e.lines(r, one.object)...)
 			return out, err
 		},
@@ -425,7 +429,7 @@ func patch[T Conn](r *Resource) sdk.Operation[T] {
 			if err != nil {
 				return sdk.Evidence{}, err
 			}
-			e, err := f.edits(ctx, s.Payload)
+			e, err := f.edits(ctx, r, s.Payload)
 			if err != nil {
 				return sdk.Evidence{}, err
 			}
@@ -443,7 +447,7 @@ func patch[T Conn](r *Resource) sdk.Operation[T] {
 			if err != nil {
 				return nil, err
 			}
-			e, err := f.edits(ctx, s.Payload)
+			e, err := f.edits(ctx, r, s.Payload)
 			if err != nil {
 				return nil, err
 			}

@@ -101,6 +101,9 @@ type Resource struct {
 	// Veiled are paths that the service does tell, and that people must not see:
 	// values that may be secrets. They are compared and put back.
 	Veiled []string
+	// Texts are fields that the service keeps as texts of JSON. Payloads may say them
+	// as objects or as texts; objects are what is compared.
+	Texts []string
 	// Merged are paths of objects that the service does not replace: it takes the keys
 	// that it is sent, keeps the others, and removes one that is null.
 	Merged []string
@@ -124,6 +127,19 @@ type Resource struct {
 
 // hidden are the paths that the service does not tell.
 func (r *Resource) hidden() []string { return slices.Concat(r.Secret, r.Untold) }
+
+// read returns o with what its Texts say in place of them.
+func (r *Resource) read(o sdk.Object) sdk.Object {
+	for _, name := range r.Texts {
+		v, _ := o.Get(name)
+		s, ok := v.(string)
+		var inner sdk.Object
+		if ok && inner.UnmarshalJSON([]byte(s)) == nil {
+			o = with(o, name, inner)
+		}
+	}
+	return o
+}
 
 // show returns the value at path for people.
 func (r *Resource) show(path string, v any) string {
