@@ -127,8 +127,9 @@ type canceller struct {
 	what string
 	// token grows with every call, as with every run.
 	token int64
-	// captured tells that the last call has captured something.
-	captured bool
+	// kept tells that the last call has captured something, or saved for the first
+	// time, which the next one begins with.
+	kept bool
 	// ended is told when the plugin has done with a call to look, whose client
 	// returns when its context ends.
 	ended chan struct{}
@@ -197,16 +198,16 @@ func (c *canceller) step(w *pluginv1.Work, unavailable bool) {
 
 // hold makes a call again and again, and each time holds another one of its
 // requests, until it has no more. It begins anew when the call has captured
-// something, since it does not do so again.
+// something or saved for the first time, since it does not do so again.
 func (c *canceller) hold(name string, call func(ctx context.Context, target uint64) (*pluginv1.Failure, error)) *pluginv1.Failure {
 	c.t.Helper()
 	for n := 0; ; n++ {
-		c.captured = false
+		c.kept = false
 		failure, over := c.attempt(name, n, call)
 		if over {
 			return failure
 		}
-		if c.captured {
+		if c.kept {
 			n = -1
 		}
 	}
@@ -263,14 +264,14 @@ func (c *canceller) attempt(name string, n int, call func(ctx context.Context, t
 	return nil, false
 }
 
-// execute executes w. What is captured stays in w, as a host keeps it for when an
+// execute executes w. What is captured and saved stays in w, as a host keeps it for when an
 // interrupted work is resumed. It tells whether w was done, which it must be unless
 // that is unavailable.
 func (c *canceller) execute(name string, w *pluginv1.Work, unavailable bool) bool {
 	c.t.Helper()
 	s := w.GetSteps()[0]
 	if w.GetDirection() == pluginv1.Direction_DIRECTION_APPLY {
-		s.Captured = nil
+		s.Captured, s.Saved = nil, nil
 	}
 	failure := c.hold(name, func(ctx context.Context, target uint64) (*pluginv1.Failure, error) {
 		w.Fence = c.fence()
@@ -284,6 +285,10 @@ func (c *canceller) execute(name string, w *pluginv1.Work, unavailable bool) boo
 		c.t.Fatalf("%s: %s: %s", c.what, name, failure.GetMessage())
 	}
 	return failure == nil
+}
+
+func acknowledge(number uint64) *pluginv1.ExecuteRequest {
+	return &pluginv1.ExecuteRequest{Command: &pluginv1.ExecuteRequest_Ack{Ack: &pluginv1.AckCommand{Checkpoint: number}}}
 }
 
 // talk is one Execute, until the plugin ends it; when ctx ends it asks it to stop.
@@ -318,13 +323,19 @@ func (c *canceller) talk(ctx context.Context, target uint64, w *pluginv1.Work) (
 		}
 		switch e := m.GetEvent().(type) {
 		case *pluginv1.ExecuteResponse_Checkpoint:
-			if e.Checkpoint.GetKind() == pluginv1.CheckpointKind_CHECKPOINT_KIND_CAPTURED {
-				w.GetSteps()[0].Captured, c.captured = e.Checkpoint.GetData(), true
+			s := w.GetSteps()[0]
+			switch e.Checkpoint.GetKind() {
+			case pluginv1.CheckpointKind_CHECKPOINT_KIND_CAPTURED:
+				s.Captured, c.kept = e.Checkpoint.GetData(), true
+			case pluginv1.CheckpointKind_CHECKPOINT_KIND_SAVED:
+				c.kept = c.kept || s.Saved == nil
+				s.Saved = e.Checkpoint.GetData()
 			}
-			err := send(&pluginv1.ExecuteRequest{Command: &pluginv1.ExecuteRequest_Ack{
-				Ack: &pluginv1.AckCommand{Checkpoint: e.Checkpoint.GetCheckpoint()},
-			}})
-			if err != nil {
+			if err := send(acknowledge(e.Checkpoint.GetCheckpoint())); err != nil {
+				return nil, err
+			}
+		case *pluginv1.ExecuteResponse_Output:
+			if err := send(acknowledge(e.Output.GetCheckpoint())); err != nil {
 				return nil, err
 			}
 		case *pluginv1.ExecuteResponse_Done:

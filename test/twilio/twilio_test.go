@@ -13,6 +13,7 @@ import (
 	"github.com/flamingock/flamingock-go/core/run"
 	"github.com/flamingock/flamingock-go/plugin/sdk/sdktest"
 	twilioplugin "github.com/flamingock/flamingock-go/plugins/twilio"
+	"github.com/flamingock/flamingock-go/test/gate"
 	"github.com/flamingock/flamingock-go/test/optest"
 	"github.com/flamingock/flamingock-go/test/restfake"
 	"github.com/flamingock/flamingock-go/test/twiliofake"
@@ -372,4 +373,15 @@ func TestSecretsStayAway(t *testing.T) {
 	for _, s := range []string{key, "Hunter2Secret", twiliofake.AuthToken} {
 		w.Absent(s)
 	}
+}
+
+// TestCancel cancels every call of every operation that the README shows, at each of
+// its requests.
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	a, w := world(t)
+	a.Spec = nil // TestOperations checks what is said
+	var g gate.Gate
+	w.Values["endpoint"] = gate.HTTP(t, &g, a.URL)
+	w.Cancel(&g, "../../plugins/twilio/README.md", "submitForApproval")
 }
