@@ -48,6 +48,7 @@ func submitForApproval() sdk.Operation[*Conn] {
 			return sdk.Evidence{Kind: sdk.Partly, Detail: status}, nil
 		},
 		Apply: func(ctx context.Context, c *Conn, s step) error {
+			ctx = rest.Showing(ctx, s)
 			id, status, why, err := request(ctx, c, s)
 			if err != nil {
 				return err

@@ -136,6 +136,7 @@ func purchasePhoneNumber() sdk.Operation[*Conn] {
 
 func buy(ctx context.Context, c *Conn, s purchaseStep) error {
 	p := &s.Payload
+	ctx = rest.Showing(ctx, s)
 	had, err := owned(ctx, c, p.Name)
 	if err != nil || had != nil {
 		return err
@@ -272,6 +273,7 @@ func releasePhoneNumber() sdk.Operation[*Conn] {
 			return sdk.Evidence{Kind: sdk.NotApplied, Detail: "the account has it"}, nil
 		},
 		Apply: func(ctx context.Context, c *Conn, s step) error {
+			ctx = rest.Showing(ctx, s)
 			if err := c.config.protected("phoneNumber", s.Payload.PhoneNumber); err != nil {
 				return err
 			}

@@ -125,6 +125,7 @@ func raw() sdk.Operation[*Conn] {
 		},
 		Apply: func(ctx context.Context, c *Conn, s rawStep) error {
 			p := &s.Payload
+			ctx = rest.Showing(ctx, s)
 			if done, _, err := p.done(ctx, c); err != nil || done {
 				return err
 			}

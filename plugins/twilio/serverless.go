@@ -227,7 +227,8 @@ func deployServerless() sdk.Operation[*Conn] {
 			return json.Marshal(deployed{now})
 		},
 		Apply: func(ctx context.Context, c *Conn, s deployStep) error {
-			if err := c.config.protected("serverlessService", s.Payload.Service); err != nil {
+			ctx = rest.Showing(ctx, s)
+			if err := rest.NewFinder(c.client, sdk.Object{}).Guard(ctx, serverlessService(), s.Payload.Service); err != nil {
 				return err
 			}
 			d, err := newDeployer(ctx, c, s)

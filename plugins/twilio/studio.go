@@ -145,7 +145,8 @@ func publishStudioFlow() sdk.Operation[*Conn] {
 
 func applyFlow(ctx context.Context, c *Conn, s flowStep) error {
 	p := &s.Payload
-	if err := c.config.protected("studioFlow", p.Flow); err != nil {
+	ctx = rest.Showing(ctx, s)
+	if err := rest.NewFinder(c.client, sdk.Object{}).Guard(ctx, studioFlow(), p.Flow); err != nil {
 		return err
 	}
 	wanted, err := p.definition(s)
@@ -176,10 +177,17 @@ func applyFlow(ctx context.Context, c *Conn, s flowStep) error {
 		return &sdk.Error{Code: sdk.Invalid, Part: -1, Clean: true, Message: fmt.Sprintf("publish flow %q: Studio finds the definition not valid", p.Flow), Hint: "import it in Studio to see where"}
 	}
 	if id != "" {
-		_, err = c.client.Do(ctx, &rest.Request{Method: http.MethodPost, Path: flowsPath + "/" + id, Body: check, Repeatable: true})
-		return err
+		return updateFlow(ctx, c, id, check)
 	}
 	return makeFlow(ctx, c, s, check)
+}
+
+// updateFlow publishes a revision of a flow, which keeps its name: the payload may
+// have its SID in place of that.
+func updateFlow(ctx context.Context, c *Conn, id string, body url.Values) error {
+	body.Del("FriendlyName")
+	_, err := c.client.Do(ctx, &rest.Request{Method: http.MethodPost, Path: flowsPath + "/" + id, Body: body, Repeatable: true})
+	return err
 }
 
 // makeFlow makes a flow. One whose answer was lost is found by its name.
@@ -222,9 +230,5 @@ func unpublish(ctx context.Context, c *Conn, s flowStep, was flowState) error {
 	if err != nil || now != nil && same(*now, *was.Definition) {
 		return err
 	}
-	_, err = c.client.Do(ctx, &rest.Request{
-		Method: http.MethodPost, Path: flowsPath + "/" + id, Repeatable: true,
-		Body: flowForm(s.Payload.Flow, "published", *was.Definition, "undo of "+s.ChangeID),
-	})
-	return err
+	return updateFlow(ctx, c, id, flowForm(s.Payload.Flow, "published", *was.Definition, "undo of "+s.ChangeID))
 }

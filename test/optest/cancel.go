@@ -324,10 +324,10 @@ func (c *canceller) talk(ctx context.Context, target uint64, w *pluginv1.Work) (
 		switch e := m.GetEvent().(type) {
 		case *pluginv1.ExecuteResponse_Checkpoint:
 			s := w.GetSteps()[0]
-			switch e.Checkpoint.GetKind() {
-			case pluginv1.CheckpointKind_CHECKPOINT_KIND_CAPTURED:
+			if e.Checkpoint.GetKind() == pluginv1.CheckpointKind_CHECKPOINT_KIND_CAPTURED {
 				s.Captured, c.kept = e.Checkpoint.GetData(), true
-			case pluginv1.CheckpointKind_CHECKPOINT_KIND_SAVED:
+			}
+			if e.Checkpoint.GetKind() == pluginv1.CheckpointKind_CHECKPOINT_KIND_SAVED {
 				c.kept = c.kept || s.Saved == nil
 				s.Saved = e.Checkpoint.GetData()
 			}

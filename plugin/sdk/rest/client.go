@@ -106,7 +106,7 @@ type Client struct {
 	// Secrets hides what must not be seen in texts of the service. Optional.
 	Secrets func(text string) string
 
-	// Guard refuses changes of objects that must not be touched. Optional.
+	// Guard refuses changes of objects that must not be touched, by their names. Optional.
 	Guard func(kind, name string) error
 
 	// Purchase refuses to make what costs money; the error says that of what. Optional.
@@ -140,9 +140,13 @@ const (
 
 type noteKey struct{}
 
-// withNote returns a context in which waits are told to people through note.
-func withNote(ctx context.Context, note func(text string)) context.Context {
-	return context.WithValue(ctx, noteKey{}, note)
+// Showing returns a context in which waits for the service are shown as the progress
+// of step.
+func Showing(ctx context.Context, step interface {
+	Progress(current, total int64, message string)
+},
+) context.Context {
+	return context.WithValue(ctx, noteKey{}, func(text string) { step.Progress(0, 0, text) })
 }
 
 func tell(ctx context.Context, format string, args ...any) {

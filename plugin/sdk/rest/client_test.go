@@ -115,7 +115,7 @@ func TestWaits(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c, sent := answers(tt.answer())
 				var told []string
-				ctx := withNote(t.Context(), func(text string) { told = append(told, text) })
+				ctx := Showing(t.Context(), progress(func(text string) { told = append(told, text) }))
 				for len(*sent) < 2 {
 					if _, err := c.Do(ctx, get); err != nil {
 						t.Fatal(err)
@@ -206,3 +206,9 @@ func TestDoEndsWithItsContext(t *testing.T) {
 		})
 	}
 }
+
+// progress is a step that shows what it is told.
+type progress func(text string)
+
+// Progress takes a message, as that of sdk.Step.
+func (p progress) Progress(_, _ int64, message string) { p(message) }

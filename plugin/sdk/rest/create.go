@@ -17,7 +17,7 @@ type step = sdk.Step[sdk.None, Payload]
 // begin prepares the context and the finder of a step.
 func begin[T Conn](ctx context.Context, conn T, s *step) (context.Context, *Finder) {
 	f := NewFinder(conn.REST(), s.Payload.fields)
-	return withNote(ctx, note(s)), f
+	return Showing(ctx, s), f
 }
 
 // making is what a create saves of itself.
@@ -367,7 +367,7 @@ func (r *Resource) conflict(ctx context.Context, f *Finder, s *step, list []foun
 			return err
 		}
 		if how == Replace {
-			if err := f.guard(r); err != nil {
+			if err := f.guard(ctx, r); err != nil {
 				return err
 			}
 			return f.patch(ctx, r, s.Payload, one)

@@ -85,7 +85,7 @@ func remove[T Conn](r *Resource) sdk.Operation[T] {
 		},
 		Apply: func(ctx context.Context, conn T, s *step) error {
 			ctx, f := begin(ctx, conn, s)
-			if err := f.guard(r); err != nil {
+			if err := f.guard(ctx, r); err != nil {
 				return err
 			}
 			one, err := f.object(ctx, r)

@@ -268,6 +268,14 @@ func linkOperation[T Conn](l *Link, name string, adding bool) sdk.Operation[T] {
 		},
 		Apply: func(ctx context.Context, conn T, s *step) error {
 			ctx, f := begin(ctx, conn, s)
+			for _, p := range l.Parents {
+				if p.Of == nil {
+					continue
+				}
+				if err := f.Guard(ctx, p.Of, s.Payload.Text(p.Key)); err != nil {
+					return err
+				}
+			}
 			items, err := l.wanted(ctx, f)
 			if err != nil {
 				return err

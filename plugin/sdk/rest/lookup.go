@@ -131,12 +131,31 @@ func (f *Finder) objects(ctx context.Context, r *Resource) ([]found, error) {
 	return f.all(ctx, r, identity, first)
 }
 
-// guard refuses a change of an object that must not be touched.
-func (f *Finder) guard(r *Resource) error {
-	if f.client.Guard == nil || len(r.Identity) == 0 {
+// Guard refuses a change of the object of r with this name, or this id, where it must
+// not be touched.
+func (f *Finder) Guard(ctx context.Context, r *Resource, name string) error {
+	if f.client.Guard == nil {
 		return nil
 	}
-	return f.client.Guard(r.Name, f.payload.Text(r.Identity[0].Key))
+	if err := f.client.Guard(r.Name, name); err != nil || r.IsID == nil || !r.IsID(name) {
+		return err
+	}
+	o, err := f.Named(ctx, r, name)
+	if asMissing(err) != nil {
+		return nil //nolint:nilerr // there is nothing to touch
+	}
+	if err != nil {
+		return err
+	}
+	return f.client.Guard(r.Name, Text(o, r.Identity[0].name()))
+}
+
+// guard is Guard for the object that the payload names.
+func (f *Finder) guard(ctx context.Context, r *Resource) error {
+	if len(r.Identity) == 0 {
+		return nil
+	}
+	return f.Guard(ctx, r, f.payload.Text(r.Identity[0].Key))
 }
 
 // one returns the object at path, as a list.

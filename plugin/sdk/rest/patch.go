@@ -455,7 +455,7 @@ func patch[T Conn](r *Resource) sdk.Operation[T] {
 		},
 		Apply: func(ctx context.Context, conn T, s *step) error {
 			ctx, f := begin(ctx, conn, s)
-			if err := f.guard(r); err != nil {
+			if err := f.guard(ctx, r); err != nil {
 				return err
 			}
 			one, err := f.existing(ctx, r)

@@ -393,11 +393,3 @@ func Operations[T Conn](resources ...*Resource) []sdk.Operation[T] {
 	}
 	return out
 }
-
-// note returns a context in which waits are shown as the progress of s.
-func note(s interface {
-	Progress(current, total int64, message string)
-},
-) func(string) {
-	return func(text string) { s.Progress(0, 0, text) }
-}
