@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/flamingock/flamingock-go/plugin/sdk"
@@ -176,6 +177,11 @@ func deployServerless() sdk.Operation[*Conn] {
 						Field: sdk.FieldApply, Step: s.Index, Code: "nothing-to-do", Summary: "there is nothing to deploy", Fix: "write `functions:` or `assets:`",
 					})
 				}
+				for key, list := range map[string][]ServerlessFile{"functions": s.Apply.Functions, "assets": s.Apply.Assets} {
+					checkPaths(list, func(i int, code, summary, fix string) {
+						c.Report(sdk.Diagnostic{Field: sdk.FieldApply, Step: s.Index, Path: fmt.Sprintf("/%s/%d/path", key, i), Code: code, Summary: summary, Fix: fix})
+					})
+				}
 			}
 		},
 		Preview: func(ctx context.Context, c *Conn, s deployStep) (sdk.Preview, error) {
@@ -255,6 +261,20 @@ func deployServerless() sdk.Operation[*Conn] {
 			return d.undo(ctx, was.Build)
 		},
 	})
+}
+
+// checkPaths looks at where files are served.
+func checkPaths(list []ServerlessFile, report func(i int, code, summary, fix string)) {
+	seen := map[string]bool{}
+	for i, f := range list {
+		if !strings.HasPrefix(f.Path, "/") {
+			report(i, "bad-path", fmt.Sprintf("the path %q does not begin with a slash", f.Path), fmt.Sprintf("write `path: /%s`", f.Path))
+		}
+		if seen[f.Path] {
+			report(i, "duplicate-path", fmt.Sprintf("the path %q is there twice", f.Path), "remove one of them")
+		}
+		seen[f.Path] = true
+	}
 }
 
 func (d *deployer) apply(ctx context.Context) error {

@@ -118,3 +118,24 @@ func TestUndoOfADeploymentSparesOthers(t *testing.T) {
 		}
 	})
 }
+
+// TestPathsOfFiles refuses what cannot be served.
+func TestPathsOfFiles(t *testing.T) {
+	t.Parallel()
+	for name, functions := range map[string]string{
+		"no slash": "[{path: otp, file: otp.js}]",
+		"twice":    "[{path: /otp, file: otp.js}, {path: /otp, file: otp2.js}]",
+		"none":     "[]",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, w := world(t)
+			if err := w.Run("deploy", "{type: deployServerless, serverlessService: hooks, serverlessEnvironment: prod, functions: "+functions+"}", ""); err == nil {
+				t.Error("it was deployed")
+			}
+			if n := len(a.Requests()); n != 0 {
+				t.Errorf("there were %d requests", n)
+			}
+		})
+	}
+}
