@@ -15,6 +15,7 @@ import (
 	"github.com/flamingock/flamingock-go/plugin/sdk/sdktest"
 	auth0plugin "github.com/flamingock/flamingock-go/plugins/auth0"
 	"github.com/flamingock/flamingock-go/test/auth0fake"
+	"github.com/flamingock/flamingock-go/test/gate"
 	"github.com/flamingock/flamingock-go/test/optest"
 	"github.com/flamingock/flamingock-go/test/restfake"
 )
@@ -339,6 +340,17 @@ func TestExamples(t *testing.T) {
 	_, w := world(t)
 	w.Alike = optest.Resource
 	w.Examples("../../plugins/auth0/README.md", "rotateClientSecret", "verifyCustomDomain")
+}
+
+// TestCancel cancels every call of every operation that the README shows, at each of
+// its requests.
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	a, w := world(t)
+	a.Spec = nil // TestOperations checks what is said
+	var g gate.Gate
+	w.Values["endpoint"] = gate.HTTP(t, &g, a.URL)
+	w.Cancel(&g, "../../plugins/auth0/README.md", "rotateClientSecret", "verifyCustomDomain")
 }
 
 // TestSecretsStayAway looks for secrets in everything that is left behind.

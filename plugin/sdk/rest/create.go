@@ -204,17 +204,19 @@ func (f *Finder) wrong(ctx context.Context, r *Resource, p Payload, got sdk.Obje
 
 func (r *Resource) previewCreate(ctx context.Context, f *Finder, s *step) (sdk.Preview, error) {
 	p := sdk.Preview{Lines: []string{"create " + r.what(s.Payload)}}
-	if r.Costs {
-		p.Notes = append(p.Notes, "it costs money")
-	}
 	list, err := f.objects(ctx, r)
 	var e *sdk.Error
 	switch {
 	case errors.As(err, &e) && e.Code == sdk.NotFound:
 		p.Notes = append(p.Notes, e.Message)
 		return p, nil
-	case err != nil || len(list) == 0:
+	case err != nil:
 		return p, err
+	case len(list) == 0:
+		if r.Costs {
+			p.Notes = append(p.Notes, "it costs money")
+		}
+		return p, nil
 	}
 	switch s.Payload.onConflict() {
 	case Fail:
