@@ -3,11 +3,13 @@ package change
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -29,9 +31,40 @@ type keywords struct{ sensitive, file bool }
 // references and files.
 func (keywords) Validate(*jsonschema.ValidatorContext, any) {}
 
+// compiled are the schemas that this process has compiled, by their texts. A service
+// makes an engine whenever it looks, and the templates of its plugins stay what they
+// are. It is safe for concurrent use.
+type compiled struct {
+	mu   sync.Mutex
+	byID map[[sha256.Size]byte]func() (*schema, error)
+}
+
+// maxCompiled bounds what is remembered; schemas that come later drive out the others.
+const maxCompiled = 128
+
+// of compiles a schema, once.
+func (c *compiled) of(doc json.RawMessage) (*schema, error) {
+	id := sha256.Sum256(doc)
+	c.mu.Lock()
+	if len(c.byID) >= maxCompiled {
+		clear(c.byID)
+	}
+	f, ok := c.byID[id]
+	if !ok {
+		f = sync.OnceValues(func() (*schema, error) { return compileNew(doc) })
+		c.byID[id] = f
+	}
+	c.mu.Unlock()
+	return f()
+}
+
+var schemas = &compiled{byID: map[[sha256.Size]byte]func() (*schema, error){}}
+
 // compile compiles a JSON Schema of draft 2020-12 that stands for itself: it may
 // refer to its own parts only.
-func compile(doc json.RawMessage) (*schema, error) {
+func compile(doc json.RawMessage) (*schema, error) { return schemas.of(doc) }
+
+func compileNew(doc json.RawMessage) (*schema, error) {
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(doc))
 	if err != nil {
 		return nil, fmt.Errorf("read JSON: %w", err)
