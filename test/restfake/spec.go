@@ -9,7 +9,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -39,7 +41,9 @@ const Absent = "the services' OpenAPI files are not here; FLAMINGOCK_OPENAPI_SPE
 
 // Spec is the description of a service.
 type Spec struct {
-	Doc    *openapi3.T
+	Doc *openapi3.T
+	// Scopes are those of OAuth that operations ask for.
+	Scopes map[string]bool
 	router routers.Router
 }
 
@@ -63,9 +67,11 @@ func load(path, base string) (*Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	scopes := map[string]bool{}
 	for _, item := range doc.Paths.Map() {
 		item.Servers = nil
 		for _, op := range item.Operations() {
+			addScopes(scopes, op)
 			op.Servers, op.Security = nil, nil
 		}
 	}
@@ -75,7 +81,10 @@ func load(path, base string) (*Spec, error) {
 	for _, item := range doc.Paths.Map() {
 		for _, op := range item.Operations() {
 			describeForm(op)
-			for _, answer := range op.Responses.Map() {
+			for status, answer := range op.Responses.Map() {
+				if status == "204" {
+					answer.Value.Content = nil // there is none, whatever the description says
+				}
 				for _, media := range answer.Value.Content {
 					loosen(media.Schema, map[*openapi3.Schema]bool{})
 				}
@@ -88,7 +97,21 @@ func load(path, base string) (*Spec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &Spec{Doc: doc, router: router}, nil
+	return &Spec{Doc: doc, Scopes: scopes, router: router}, nil
+}
+
+// addScopes adds the scopes that an operation asks for.
+func addScopes(scopes map[string]bool, op *openapi3.Operation) {
+	if op.Security == nil {
+		return
+	}
+	for _, way := range *op.Security {
+		for _, list := range way {
+			for _, scope := range list {
+				scopes[scope] = true
+			}
+		}
+	}
 }
 
 // describeForm says of the parameters of a form that have no type what they are:
@@ -117,13 +140,20 @@ func describeForm(op *openapi3.Operation) {
 }
 
 // loosen lets a value match more than one of several schemas, which descriptions
-// forbid although one page may well look like another.
+// forbid although one page may well look like another. Patterns that Go does not know
+// are left out, and so is what a schema demands and forbids at once.
 func loosen(ref *openapi3.SchemaRef, seen map[*openapi3.Schema]bool) {
 	if ref == nil || ref.Value == nil || seen[ref.Value] {
 		return
 	}
 	s := ref.Value
 	seen[s] = true
+	if s.AdditionalProperties.Has != nil && !*s.AdditionalProperties.Has && len(s.AllOf) == 0 {
+		s.Required = slices.DeleteFunc(s.Required, func(name string) bool { return s.Properties[name] == nil })
+	}
+	if _, err := regexp.Compile(s.Pattern); err != nil {
+		s.Pattern = ""
+	}
 	s.AnyOf, s.OneOf = append(s.AnyOf, s.OneOf...), nil
 	for _, list := range []openapi3.SchemaRefs{s.AnyOf, s.AllOf} {
 		for _, each := range list {
