@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/flamingock/flamingock-go/plugin/sdk"
 )
@@ -49,6 +50,34 @@ func (m *making) made(list []found) []found {
 		}
 	}
 	return out
+}
+
+// made picks the objects that the step made. Of those that have no name, ones whose
+// id is not known must be as the payload wants them: others may have been made by
+// somebody else meanwhile.
+func (f *Finder) made(ctx context.Context, r *Resource, m *making, list []found) ([]found, error) {
+	ours := m.made(list)
+	if !r.Nameless || m.Made != "" {
+		return ours, nil
+	}
+	var out []found
+	for _, o := range ours {
+		at, err := f.wrong(ctx, r, f.payload, o.object)
+		if err != nil {
+			return nil, err
+		}
+		if at == "" {
+			out = append(out, o)
+		}
+	}
+	if len(out) > 1 {
+		return nil, &sdk.Error{
+			Code: sdk.Conflict, Part: -1, Clean: true,
+			Message: fmt.Sprintf("make %s: the answer was lost, and any of these may be what was made: %s", r.what(f.payload), strings.Join(ids(out), ", ")),
+			Hint:    "delete those that nobody uses, and run again",
+		}
+	}
+	return out, nil
 }
 
 func ids(list []found) []string {
@@ -212,7 +241,7 @@ func (r *Resource) previewCreate(ctx context.Context, f *Finder, s *step) (sdk.P
 		return p, nil
 	case err != nil:
 		return p, err
-	case len(list) == 0:
+	case len(list) == 0 || r.Nameless:
 		if r.Costs {
 			p.Notes = append(p.Notes, "it costs money")
 		}
@@ -253,8 +282,13 @@ func (r *Resource) probeCreate(ctx context.Context, f *Finder, s *step) (sdk.Evi
 		return sdk.Evidence{}, err
 	}
 	ours := list
-	if s.Saved != nil {
-		ours = m.made(list)
+	switch {
+	case s.Saved != nil:
+		if ours, err = f.made(ctx, r, &m, list); err != nil {
+			return sdk.Evidence{}, err
+		}
+	case r.Nameless:
+		ours = nil
 	}
 	wanted := s.Payload.Object(keyOutput).Len() > 0
 	switch {
@@ -287,7 +321,7 @@ func (r *Resource) create(ctx context.Context, f *Finder, s *step) error {
 	}
 	var m making
 	if s.Saved == nil {
-		if len(list) > 0 {
+		if len(list) > 0 && !r.Nameless {
 			return r.conflict(ctx, f, s, list)
 		}
 		m.Before = ids(list)
@@ -307,7 +341,11 @@ func (r *Resource) create(ctx context.Context, f *Finder, s *step) error {
 		}
 	}
 	output := s.Payload.Object(keyOutput)
-	if ours := m.made(list); s.Saved != nil && len(ours) > 0 {
+	ours, err := f.made(ctx, r, &m, list)
+	if err != nil {
+		return err
+	}
+	if s.Saved != nil && len(ours) > 0 {
 		if output.Len() == 0 || m.Given {
 			return nil
 		}
@@ -441,7 +479,11 @@ func (f *Finder) settle(ctx context.Context, r *Resource, m *making) (*found, er
 		if err != nil {
 			return nil, err
 		}
-		if ours := m.made(list); len(ours) > 0 {
+		ours, err := f.made(ctx, r, m, list)
+		if err != nil {
+			return nil, err
+		}
+		if len(ours) > 0 {
 			return r.single(ours, r.what(f.payload))
 		}
 	}
@@ -485,7 +527,10 @@ func (r *Resource) uncreate(ctx context.Context, f *Finder, s *step, captured []
 		}
 		return err
 	}
-	ours := m.made(list)
+	ours, err := f.made(ctx, r, &m, list)
+	if err != nil {
+		return err
+	}
 	if m.Made != "" && len(ours) == 0 && !r.Singleton {
 		// It may have been renamed since.
 		collection, err := f.collection(ctx, r)

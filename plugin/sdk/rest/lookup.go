@@ -118,6 +118,9 @@ func (f *Finder) objects(ctx context.Context, r *Resource) ([]found, error) {
 		if err != nil {
 			return nil, err
 		}
+		if r.Blind {
+			return []found{{path: path}}, nil
+		}
 		return f.one(ctx, r, path)
 	}
 	identity, err := f.identity(ctx, r)
@@ -158,11 +161,19 @@ func (f *Finder) guard(ctx context.Context, r *Resource) error {
 	return f.Guard(ctx, r, f.payload.Text(r.Identity[0].Key))
 }
 
-// one returns the object at path, as a list.
+// one returns the object at path, as a list. An answer without content is an object
+// that has no fields yet.
 func (f *Finder) one(ctx context.Context, r *Resource, path string) ([]found, error) {
-	v, err := f.client.Get(ctx, path, nil)
+	resp, err := f.client.Do(ctx, &Request{Method: http.MethodGet, Path: path})
+	if IsStatus(err, http.StatusNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	v, err := resp.JSON()
 	o, ok := v.(sdk.Object)
-	if err != nil || !ok {
+	if err != nil || !ok && v != nil {
 		return nil, err
 	}
 	return []found{{id: Text(o, r.id()), path: path, object: r.read(o)}}, nil

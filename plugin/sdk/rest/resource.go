@@ -77,6 +77,13 @@ type Resource struct {
 	// Replaces tells that a change replaces the whole object, so that all of it is
 	// sent.
 	Replaces bool
+	// Blind: the service does not tell anything of a Singleton, so that each patch is
+	// sent without a look. All of its fields are Secret or Untold.
+	Blind bool
+	// Nameless: objects have nothing that people know them by, so that a create always
+	// makes another one. What it made is known by its id, or, where the answer was lost,
+	// by being new and as the payload wants it.
+	Nameless bool
 	// Undeletable: the service has no way to delete it, so making it has no inverse.
 	Undeletable bool
 	// Encode turns the fields of a request into its body; default is JSON.
