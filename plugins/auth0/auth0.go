@@ -36,7 +36,8 @@ func template() sdk.Template {
 	operations := rest.Operations[*Conn](resources()...)
 	operations = append(operations, rest.Links[*Conn](links()...)...)
 	operations = append(operations,
-		deployAction(), bindAction(), unbindAction(), rotateClientSecret(), verifyCustomDomain(),
+		deployAction(), bindAction(), unbindAction(), publishActionModule(), universalLogin(), guardianPolicies(),
+		rotateClientSecret(), rotateSigningKey(), rotateConnectionKeys(), verifyCustomDomain(), importUsers(), raw(),
 	)
 	return sdk.NewOperationsTemplate(
 		sdk.OperationsSpec{Name: "auth0", Summary: "changes what a tenant is made of", Drivers: []string{"auth0"}, SealCaptured: true},

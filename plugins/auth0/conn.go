@@ -43,7 +43,7 @@ func open(ctx context.Context, config Config) (*Conn, error) {
 		return nil, err
 	}
 	c.client = &rest.Client{
-		Send: c.send, Explain: explain, Throttled: throttled, Pages: offset{}, Resources: resources(), Secrets: config.hide,
+		Send: c.send, Explain: c.explain, Throttled: throttled, Pages: offset{}, Resources: resources(), Secrets: config.hide,
 		PerSecond: config.MaxRequestsPerSecond, Concurrent: config.MaxConcurrency, Guard: config.protected,
 		Wait: time.Duration(config.RetryWait), Patience: time.Duration(config.Patience),
 	}
@@ -97,9 +97,19 @@ func (c *Conn) send(ctx context.Context, r *rest.Request) (*rest.Response, error
 	if len(r.Query) > 0 {
 		uri += "?" + r.Query.Encode()
 	}
-	req, err := m.NewRequest(ctx, r.Method, uri, r.Body)
+	file, _ := r.Body.(*upload)
+	body := r.Body
+	if file != nil {
+		body = nil
+	}
+	req, err := m.NewRequest(ctx, r.Method, uri, body)
 	if err != nil {
 		return nil, err
+	}
+	if file != nil {
+		if err := file.attach(req); err != nil {
+			return nil, err
+		}
 	}
 	resp, err := m.Do(req)
 	if err != nil {
@@ -111,11 +121,11 @@ func (c *Conn) send(ctx context.Context, r *rest.Request) (*rest.Response, error
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	content, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
 		return nil, err
 	}
-	return &rest.Response{Status: resp.StatusCode, Header: resp.Header, Body: body}, nil
+	return &rest.Response{Status: resp.StatusCode, Header: resp.Header, Body: content}, nil
 }
 
 // problem is how the API says what is wrong.
@@ -126,7 +136,14 @@ type problem struct {
 	Message          string `json:"message"`
 }
 
-func explain(r *rest.Response, e *sdk.Error) {
+// explain says what an answer means, and what to do about one that refuses the token.
+func (c *Conn) explain(r *rest.Response, e *sdk.Error) {
+	if r.Status == http.StatusUnauthorized {
+		e.Hint = "the tenant refuses the application: look whether clientId, and its clientSecret or privateKey, are still right, and whether it may use the Management API"
+		if c.config.APIToken != "" {
+			e.Hint = "apiToken is expired or revoked, or of another tenant: give a new one, or clientId and clientSecret, with which tokens are renewed"
+		}
+	}
 	var p problem
 	if json.Unmarshal(r.Body, &p) != nil {
 		return

@@ -31,6 +31,34 @@ func batch(method, name string) func(path string, items []rest.LinkItem) []*rest
 	}
 }
 
+// each sends each item in a request of its own.
+func each(request func(path string, x rest.LinkItem) *rest.Request) func(path string, items []rest.LinkItem) []*rest.Request {
+	return func(path string, items []rest.LinkItem) []*rest.Request {
+		out := make([]*rest.Request, len(items))
+		for i, x := range items {
+			out[i] = request(path, x)
+		}
+		return out
+	}
+}
+
+// grant is the grant of an application on an API.
+func grant(ctx context.Context, f *rest.Finder, item any) (rest.LinkItem, error) {
+	o, _ := item.(sdk.Object)
+	client, err := f.ID(ctx, clients(), rest.Text(o, "client"))
+	if err != nil {
+		return rest.LinkItem{}, err
+	}
+	audience := rest.Text(o, "audience")
+	r := clientGrants()
+	r.Filter = func(map[string]any) url.Values { return url.Values{"client_id": {client}, "audience": {audience}} }
+	r.Is = func(o sdk.Object, _ map[string]any) bool {
+		return rest.Text(o, "client_id") == client && rest.Text(o, "audience") == audience
+	}
+	id, err := f.ID(ctx, r, rest.Text(o, "client")+" of "+audience)
+	return rest.LinkItem{ID: id}, err
+}
+
 // byID is a set of things that items name by what the API calls them.
 func byID(_ context.Context, _ *rest.Finder, item any) (rest.LinkItem, error) {
 	return rest.LinkItem{ID: text(item), Send: item}, nil
@@ -104,6 +132,20 @@ func links() []*rest.Link {
 			},
 			Key: "roles", Item: json.RawMessage(textSchema), Wanted: byName(roles()), Listed: field("id"),
 			AddRequests: batch(http.MethodPost, "roles"), RemoveRequests: batch(http.MethodDelete, "roles"),
+		},
+		{
+			Add: "addOrganizationClientGrants", Remove: "removeOrganizationClientGrants", Summary: "grants that applications may use for an organization",
+			Path: "organizations/{organization}/client-grants", Parents: []rest.Field{{Key: "organization", Of: organizations()}}, Key: "clientGrants",
+			Item:   json.RawMessage(`{"type":"object","properties":{"client":{"type":"string"},"audience":{"type":"string","description":"the API's identifier"}},"required":["client","audience"],"additionalProperties":false}`),
+			Wanted: grant, Listed: field("id"),
+			AddRequests: each(func(path string, x rest.LinkItem) *rest.Request {
+				var o sdk.Object
+				o.Set("grant_id", x.ID)
+				return &rest.Request{Method: http.MethodPost, Path: path, Body: o}
+			}),
+			RemoveRequests: each(func(path string, x rest.LinkItem) *rest.Request {
+				return &rest.Request{Method: http.MethodDelete, Path: path + "/" + url.PathEscape(x.ID)}
+			}),
 		},
 		{
 			Add: "addUserRoles", Remove: "removeUserRoles", Summary: "roles of a user",

@@ -1,6 +1,7 @@
 package auth0
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -55,15 +56,18 @@ func (offset) Read(r *rest.Request, answer any) ([]sdk.Object, *rest.Request, er
 }
 
 // checkpoint reads lists of any length, each page from where the last one ended.
-type checkpoint struct{}
+type checkpoint struct {
+	// most is how many the API gives at a time; 0 is pageSize.
+	most int
+}
 
 // First implements rest.Pager.
-func (checkpoint) First(path string, query url.Values) *rest.Request {
+func (p checkpoint) First(path string, query url.Values) *rest.Request {
 	q := maps.Clone(query)
 	if q == nil {
 		q = url.Values{}
 	}
-	q.Set("take", strconv.Itoa(pageSize))
+	q.Set("take", strconv.Itoa(cmp.Or(p.most, pageSize)))
 	return &rest.Request{Method: http.MethodGet, Path: path, Query: q}
 }
 

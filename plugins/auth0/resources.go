@@ -1,7 +1,7 @@
 package auth0
 
 import (
-	"net/http"
+	"encoding/json"
 	"net/url"
 	"regexp"
 	"slices"
@@ -125,16 +125,45 @@ func actions() *rest.Resource {
 	}
 }
 
+func actionModules() *rest.Resource {
+	return &rest.Resource{
+		Name: "actionModule", Summary: "code that actions share", Path: "actions/modules", Identity: named("actionModule"), Pages: offset{bare: true},
+		ReadOnly: append([]string{
+			"id", "actions_using_module_total", "all_changes_published", "latest_version", "latest_version_number",
+		}, times...),
+		CreateOnly: []string{"name", "publish", "api_version"}, Untold: []string{"secrets", "publish", "api_version"},
+		Schemas: map[string]json.RawMessage{"secrets": json.RawMessage(
+			`{"type":"array","items":{"type":"object","properties":{"name":{"type":"string"},"value":{"type":"string","x-sensitive":true}},"required":["name","value"],"additionalProperties":false}}`,
+		)},
+	}
+}
+
+func clientGrants() *rest.Resource {
+	return &rest.Resource{
+		Name: "clientGrant", Summary: "what an application may do with an API", Path: "client-grants", Pages: checkpoint{},
+		Identity: []rest.Field{
+			{Key: "client", Name: "client_id", Of: clients(), Summary: "the application"},
+			{Key: "audience", Summary: "the API's identifier"},
+		},
+		Filter: func(identity map[string]any) url.Values {
+			return url.Values{"client_id": {text(identity["client_id"])}, "audience": {text(identity["audience"])}}
+		},
+		ReadOnly: []string{"id", "is_system"}, CreateOnly: []string{"client_id", "audience", "subject_type"},
+	}
+}
+
 func text(v any) string {
 	s, _ := v.(string)
 	return s
 }
 
+// settings are an object of which there is one.
+func settings(name, summary, path string, secrets ...string) *rest.Resource {
+	return &rest.Resource{Name: name, Summary: summary, Path: path, Singleton: true, Secret: secrets}
+}
+
 // resources are those that have the operations of every resource.
 func resources() []*rest.Resource {
-	settings := func(name, summary, path string, secrets ...string) *rest.Resource {
-		return &rest.Resource{Name: name, Summary: summary, Path: path, Singleton: true, Secret: secrets}
-	}
 	tenant := settings("tenant", "the tenant's settings", "tenants/settings")
 	tenant.ReadOnly = []string{
 		"sandbox_versions_available", "flags.allow_changing_enable_sso", "flags.enable_sso", "flags.disable_impersonation",
@@ -143,26 +172,9 @@ func resources() []*rest.Resource {
 	attack := settings("attackProtection", "a kind of protection against attacks", "attack-protection/{feature}",
 		"recaptcha_enterprise.api_key", "recaptcha_v2.secret", "hcaptcha.secret", "friendly_captcha.secret", "arkose.secret")
 	attack.Parents = []rest.Field{{Key: "feature", Summary: "such as brute-force-protection"}}
-	customText := settings("customText", "the texts of a prompt in one language", "prompts/{prompt}/custom-text/{language}")
-	customText.Parents = []rest.Field{{Key: "prompt"}, {Key: "language"}}
-	customText.Update, customText.Replaces = http.MethodPut, true
-	partials := settings("partials", "the templates that a prompt is extended with", "prompts/{prompt}/partials")
-	partials.Parents = []rest.Field{{Key: "prompt"}}
-	partials.Update, partials.Replaces = http.MethodPut, true
 
-	return []*rest.Resource{
-		clients(), resourceServers(), connections(), roles(), organizations(), actions(),
-		{
-			Name: "clientGrant", Summary: "what an application may do with an API", Path: "client-grants", Pages: checkpoint{},
-			Identity: []rest.Field{
-				{Key: "client", Name: "client_id", Of: clients(), Summary: "the application"},
-				{Key: "audience", Summary: "the API's identifier"},
-			},
-			Filter: func(identity map[string]any) url.Values {
-				return url.Values{"client_id": {text(identity["client_id"])}, "audience": {text(identity["audience"])}}
-			},
-			ReadOnly: []string{"id", "is_system"}, CreateOnly: []string{"client_id", "audience", "subject_type"},
-		},
+	return slices.Concat(guardian(), appearance(), profiles(), scim(), []*rest.Resource{
+		clients(), resourceServers(), connections(), roles(), organizations(), actions(), actionModules(), clientGrants(),
 		{
 			Name: "organizationConnection", Summary: "a connection of an organization", Path: "organizations/{organization}/enabled_connections",
 			Parents:  []rest.Field{{Key: "organization", Of: organizations()}},
@@ -170,16 +182,15 @@ func resources() []*rest.Resource {
 			ReadOnly: []string{"connection"}, CreateOnly: []string{"connection_id"},
 		},
 		{
-			Name: "scimConfiguration", Summary: "how a connection is provisioned by SCIM", Path: "connections/{connection}/scim-configuration",
-			Parents: []rest.Field{{Key: "connection", Of: connections()}}, ID: "connection_id", Pages: plain{one: true},
-			Instance: func(collection, _ string) string { return collection },
-			Is:       func(sdk.Object, map[string]any) bool { return true },
-			ReadOnly: append([]string{"connection_id", "connection_name", "strategy", "tenant_name"}, []string{"created_at", "updated_on"}...),
+			Name: "organizationDiscoveryDomain", Summary: "a domain by which an organization is found", Path: "organizations/{organization}/discovery-domains",
+			Parents:  []rest.Field{{Key: "organization", Of: organizations()}},
+			Identity: []rest.Field{{Key: "domain"}}, Pages: checkpoint{},
+			ReadOnly: []string{"id", "verification_host", "verification_txt"}, CreateOnly: []string{"domain"},
 		},
 		tenant,
 		settings("branding", "the look of the tenant", "branding"),
 		settings("promptSettings", "the settings of prompts", "prompts"),
-		attack, customText, partials,
+		attack,
 		settings("riskAssessment", "the settings of risk assessment", "risk-assessments/settings"),
 		settings("supplementalSignals", "the settings of supplemental signals", "supplemental-signals"),
 		{
@@ -191,11 +202,6 @@ func resources() []*rest.Resource {
 		{
 			Name: "emailTemplate", Summary: "a template of mail", Path: "email-templates", Identity: []rest.Field{{Key: "template"}}, ID: "template",
 			IsID: func(string) bool { return true }, Undeletable: true,
-		},
-		{
-			Name: "guardianFactor", Summary: "a factor of multi-factor authentication", Path: "guardian/factors",
-			Identity: []rest.Field{{Key: "factor", Name: "name"}}, ID: "name", Pages: plain{}, Verbs: []string{rest.Patch, rest.Assert},
-			Update: http.MethodPut, ReadOnly: []string{"trial_expired"},
 		},
 		{
 			Name: "logStream", Summary: "a stream of logs", Path: "log-streams", Identity: named("logStream"), IsID: id("lst_[A-Za-z0-9]{16}"), Pages: plain{},
@@ -217,20 +223,20 @@ func resources() []*rest.Resource {
 			ReadOnly: append([]string{"id"}, times...),
 		},
 		{
-			Name: "selfServiceProfile", Summary: "a profile of self-service", Path: "self-service-profiles", Identity: named("selfServiceProfile"),
-			IsID: id("ssp_[A-Za-z0-9]{22}"), ReadOnly: append([]string{"id"}, times...),
-		},
-		{
-			Name: "tokenExchangeProfile", Summary: "a profile of token exchange", Path: "token-exchange-profiles", Identity: named("tokenExchangeProfile"),
-			IsID: id("tep_[A-Za-z0-9]{16}"), Pages: checkpoint{}, ReadOnly: append([]string{"id"}, times...), CreateOnly: []string{"type", "action_id"},
-		},
-		{
 			Name: "form", Summary: "a form", Path: "forms", Identity: named("form"), IsID: id("ap_[A-Za-z0-9]{22}"), Bare: true,
 			ReadOnly: append([]string{"id", "embedded_at", "submitted_at", "flow_count", "links"}, times...),
 		},
 		{
 			Name: "flow", Summary: "a flow", Path: "flows", Identity: named("flow"), IsID: id("af_[A-Za-z0-9]{22}"), Bare: true,
 			ReadOnly: append([]string{"id", "executed_at"}, times...),
+		},
+		{
+			Name: "flowVaultConnection", Summary: "a connection of flows to another service", Path: "flows/vault/connections", Identity: named("flowVaultConnection"),
+			ReadOnly:   append([]string{"id", "account_name", "environment", "fingerprint", "ready", "refreshed_at"}, times...),
+			CreateOnly: []string{"app_id"}, Untold: []string{"setup"},
+			Secret: []string{
+				"setup.api_key", "setup.client_secret", "setup.private_key", "setup.secret_key", "setup.token", "setup.password", "setup.value", "setup.code",
+			},
 		},
 		{
 			Name: "user", Summary: "a user, such as one that a new system begins with", Path: "users", ListPath: "users-by-email", ID: "user_id",
@@ -252,5 +258,9 @@ func resources() []*rest.Resource {
 		},
 		{Name: "rule", Summary: "a rule (Auth0 no longer takes new ones)", Path: "rules", Identity: named("rule"), IsID: id("rul_[A-Za-z0-9]{16}"), Verbs: []string{rest.Delete, rest.Assert}, ReadOnly: []string{"id"}},
 		{Name: "hook", Summary: "a hook (Auth0 no longer takes new ones)", Path: "hooks", Identity: named("hook"), Verbs: []string{rest.Delete, rest.Assert}, ReadOnly: []string{"id"}},
-	}
+		{
+			Name: "ruleConfig", Summary: "a value that rules read (Auth0 no longer takes new rules)", Path: "rules-configs", Identity: []rest.Field{{Key: "key"}},
+			ID: "key", Pages: plain{}, Verbs: []string{rest.Delete, rest.Assert},
+		},
+	})
 }

@@ -21,7 +21,13 @@ func nouns() map[string]string {
 		"emailProvider": "email_provider", "emailTemplate": "email_templates", "guardianFactor": "guardian_factors",
 		"logStream": "log_streams", "eventStream": "event_streams", "customDomain": "custom_domains", "networkAcl": "network_acls",
 		"selfServiceProfile": "self_service_profiles", "tokenExchangeProfile": "token_exchange_profiles",
-		"form": "forms", "flow": "flows", "user": "users", "rule": "rules", "hook": "hooks",
+		"form": "forms", "flow": "flows", "flowVaultConnection": "flows_vault_connections", "user": "users", "rule": "rules", "hook": "hooks",
+		"ruleConfig": "rules_configs", "actionModule": "actions", "organizationDiscoveryDomain": "organization_discovery_domains",
+		"scimToken": "scim_token", "connectionProfile": "connection_profiles", "userAttributeProfile": "user_attribute_profiles",
+		"phoneProvider": "phone_providers", "phoneTemplate": "phone_templates", "theme": "branding", "screenRenderer": "prompts",
+		"guardianProvider": "guardian_factors", "guardianFirebase": "guardian_factors", "guardianSelection": "guardian_factors",
+		"guardianTemplates": "guardian_factors", "guardianDuo": "guardian_factors", "guardianMessageTypes": "guardian_factors",
+		"riskAssessment": "attack_protection", "supplementalSignals": "attack_protection",
 	}
 }
 
@@ -45,10 +51,30 @@ func needs(operation string, auto bool) []string {
 			out = append(out, "delete:actions")
 		}
 		return out
-	case "bindAction", "unbindAction":
+	case "bindAction", "unbindAction", "publishActionModule":
 		return []string{"read:actions", "update:actions"}
 	case "rotateClientSecret":
 		return []string{"read:clients", "update:client_keys"}
+	case "rotateSigningKey":
+		return []string{"read:signing_keys", "create:signing_keys", "update:signing_keys"}
+	case "rotateConnectionKeys":
+		return []string{"read:connections", "read:connections_keys", "create:connections_keys", "update:connections_keys"}
+	case "addOrganizationClientGrants", "removeOrganizationClientGrants":
+		return inverse([]string{"read:organization_client_grants", "read:client_grants"}, "organization_client_grants", strings.HasPrefix(operation, "add"), auto)
+	case "setGuardianPolicies":
+		return []string{"read:mfa_policies", "update:mfa_policies"}
+	case "setUniversalLogin":
+		if auto {
+			return []string{"read:branding", "update:branding", "delete:branding"}
+		}
+		return []string{"read:branding", "update:branding"}
+	case "createTheme", "deleteTheme": // a theme is made with the scope to update
+		if auto || operation == "deleteTheme" {
+			return []string{"read:branding", "update:branding", "delete:branding"}
+		}
+		return []string{"read:branding", "update:branding"}
+	case "importUsers":
+		return []string{"read:connections", "create:users", "read:users"}
 	case "verifyCustomDomain":
 		return []string{"read:custom_domains", "create:custom_domains"}
 	}

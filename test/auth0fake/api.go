@@ -84,6 +84,30 @@ func kinds() map[string]kind {
 				o["secrets"] = []any{}
 			}
 		}},
+		"actions/modules": {list: "modules", created: 201, deleted: 204, told404: true, unique: "name", brief: moduleFields, make: makeModule},
+		"branding/themes": {created: 200, deleted: 204, told404: true, make: func(_ *Tenant, o Object, _ string) { o["themeId"] = hex(32) }},
+		"branding/phone/providers": {list: "providers", created: 201, deleted: 204, told404: true, wrapped: true, unique: "name", make: func(_ *Tenant, o Object, _ string) {
+			o["id"], o["channel"], o["tenant"], o["created_at"], o["updated_at"] = "pro_"+random(22), "phone", "acme", when, when
+		}},
+		"branding/phone/templates": {list: "templates", created: 201, deleted: 204, told404: true, wrapped: true, unique: "type", make: func(_ *Tenant, o Object, _ string) {
+			o["id"], o["channel"], o["tenant"], o["customizable"] = "tem_"+random(22), "phone", "acme", true
+			if o["disabled"] == nil {
+				o["disabled"] = false
+			}
+		}},
+		"connection-profiles":     {list: "connection_profiles", created: 201, deleted: 204, wrapped: true, make: func(_ *Tenant, o Object, _ string) { o["id"] = "cop_" + random(22) }},
+		"user-attribute-profiles": {list: "user_attribute_profiles", created: 201, deleted: 204, wrapped: true, make: func(_ *Tenant, o Object, _ string) { o["id"] = "uap_" + random(22) }},
+		"flows/vault/connections": {list: "connections", created: 201, deleted: 204, make: func(_ *Tenant, o Object, _ string) {
+			o["id"], o["fingerprint"], o["ready"], o["created_at"], o["updated_at"] = "ac_"+random(22), "f", true, when, when
+		}},
+		"discovery-domains": {list: "domains", created: 201, deleted: 204, told404: true, wrapped: true, unique: "domain", make: func(_ *Tenant, o Object, _ string) {
+			o["id"], o["verification_host"], o["verification_txt"] = "odd_"+random(22), fmt.Sprint("_verify.", o["domain"]), "txt"
+			if o["status"] == nil {
+				o["status"] = "pending"
+			}
+		}},
+		"rules-configs":   {deleted: 204, brief: []string{"key"}},
+		"keys/signing":    {},
 		"emails/provider": {created: 201, deleted: 204, unique: "name"},
 		"email-templates": {created: 200, unique: "template"},
 		"enabled_connections": {list: "enabled_connections", created: 201, deleted: 204, unique: "connection_id", make: func(a *Tenant, o Object, _ string) {
@@ -129,10 +153,14 @@ func (a *Tenant) api(w http.ResponseWriter, r *http.Request, parts []string, in 
 		return
 	}
 	if o, ok := a.settings[path]; ok {
-		if r.Method == http.MethodPatch {
+		switch r.Method {
+		case http.MethodPatch:
+			merge(o, body)
+		case http.MethodPut:
+			clear(o)
 			merge(o, body)
 		}
-		reply(w, http.StatusOK, o)
+		reply(w, http.StatusOK, told(o))
 		return
 	}
 	all := kinds()
@@ -190,6 +218,14 @@ func keep(collection string, o Object) {
 	}
 }
 
+// keepSyntax keeps the syntax of a template, which a change cannot give.
+func keepSyntax(o, body Object) {
+	was, _ := o["content"].(map[string]any)
+	if now, ok := body["content"].(map[string]any); ok && was["syntax"] != nil {
+		now["syntax"] = was["syntax"]
+	}
+}
+
 // withIDs puts ids in the place of new credentials.
 func withIDs(v any) {
 	holder, _ := v.(map[string]any)
@@ -203,7 +239,8 @@ func withIDs(v any) {
 
 // collection answers a request about a list.
 func (a *Tenant) collection(w http.ResponseWriter, r *http.Request, k kind, path string, body Object) {
-	if parent := strings.Split(path, "/"); len(parent) == 3 && a.objects.Get(parent[0], parent[1]) == nil {
+	_, top := kinds()[path]
+	if parent := strings.Split(path, "/"); !top && len(parent) == 3 && a.objects.Get(parent[0], parent[1]) == nil {
 		missing(w, "parent")
 		return
 	}
@@ -238,6 +275,9 @@ func (a *Tenant) collection(w http.ResponseWriter, r *http.Request, k kind, path
 			k.make(a, o, path)
 		}
 		keep(path, o)
+		if path == "actions/modules" && body["publish"] == true {
+			a.publish(o)
+		}
 		a.objects.Add(path, o)
 		out := told(o)
 		if secret := a.secrets[fmt.Sprint(o["client_id"])]; path == "clients" && secret != "" {
@@ -320,9 +360,15 @@ func (a *Tenant) object(w http.ResponseWriter, r *http.Request, k kind, collecti
 		reply(w, k.deleted, nil)
 	default:
 		keep(collection, body)
+		if collection == "branding/phone/templates" {
+			keepSyntax(o, body)
+		}
 		merge(o, body)
 		if collection == "actions/actions" {
 			o["status"], o["all_changes_deployed"] = "pending", false
+		}
+		if collection == "actions/modules" {
+			o["all_changes_published"] = false
 		}
 		status := http.StatusOK
 		if collection == "resource-servers" {

@@ -91,6 +91,40 @@ func (a *Tenant) special(w http.ResponseWriter, r *http.Request, parts []string,
 	case is("GET", "organizations", "*", "members", "*", "roles"), is("POST", "organizations", "*", "members", "*", "roles"), is("DELETE", "organizations", "*", "members", "*", "roles"),
 		is("GET", "users", "*", "roles"), is("POST", "users", "*", "roles"), is("DELETE", "users", "*", "roles"):
 		a.members(w, r, path, "roles", "id", "roles", body)
+	case a.guarded(w, is, path, in, body), a.rotated(w, is, parts, path), a.imported(w, is, parts, body), a.scim(w, is, parts, path, body):
+	case is("GET", "organizations", "*", "client-grants"):
+		a.page(w, r, "client_grants", false, a.sets[path])
+	case is("POST", "organizations", "*", "client-grants"):
+		grant := a.objects.Get("client-grants", fmt.Sprint(body["grant_id"]))
+		if grant == nil {
+			missing(w, "grant")
+			return true
+		}
+		o := Object{"id": grant["id"], "client_id": grant["client_id"], "audience": grant["audience"], "scope": grant["scope"]}
+		a.put(path, "id", o, true)
+		reply(w, http.StatusCreated, o)
+	case is("DELETE", "organizations", "*", "client-grants", "*"):
+		a.put(parts[0]+"/"+parts[1]+"/"+parts[2], "id", Object{"id": parts[3]}, false)
+		reply(w, http.StatusNoContent, nil)
+	case is("GET", "branding", "themes", "default"):
+		themes := a.objects.List("branding/themes")
+		if len(themes) == 0 {
+			missing(w, "theme")
+			return true
+		}
+		reply(w, http.StatusOK, themes[0])
+	case is("GET", "branding", "templates", "universal-login"):
+		if a.settings[path] == nil {
+			missing(w, "template")
+			return true
+		}
+		reply(w, http.StatusOK, Object{"body": a.settings[path]["template"]})
+	case is("PUT", "branding", "templates", "universal-login"):
+		a.settings[path] = body
+		reply(w, http.StatusNoContent, nil)
+	case is("DELETE", "branding", "templates", "universal-login"):
+		delete(a.settings, path)
+		reply(w, http.StatusNoContent, nil)
 	case len(parts) > 1 && parts[0] == "actions":
 		return a.actions(w, r, is, parts, path, body)
 	default:
@@ -211,6 +245,23 @@ func (a *Tenant) actions(w http.ResponseWriter, r *http.Request, is func(method 
 		o["status"] = "built"
 		a.deployed(o, version)
 		reply(w, http.StatusAccepted, told(version))
+	case is("POST", "actions", "modules", "*", "versions"), is("POST", "actions", "modules", "*", "rollback"):
+		o := a.objects.Get("actions/modules", parts[2])
+		if o == nil {
+			missing(w, "module")
+			return true
+		}
+		if parts[3] == "versions" {
+			reply(w, http.StatusOK, moduleVersion(a.publish(o)))
+			return true
+		}
+		version := a.version(fmt.Sprint(body["module_version_id"]))
+		if version == nil {
+			missing(w, "version")
+			return true
+		}
+		o["code"], o["dependencies"], o["secrets"], o["all_changes_published"] = version["code"], version["dependencies"], version["secrets"], false
+		reply(w, http.StatusOK, told(o))
 	case is("GET", "actions", "triggers", "*", "bindings"):
 		shown := []Object{}
 		for _, b := range a.sets[path] {

@@ -45,10 +45,18 @@ type Tenant struct {
 	// versions counts the deployed versions of actions.
 	versions int
 	history  []Object
+	// jobs are imports of users, by id.
+	jobs map[string]*job
+	// held lets jobs stand still, and refused is the email of a user whom they refuse.
+	// quick lets jobs end at once.
+	held, quick bool
+	refused     string
 
 	mu sync.Mutex
 	// valid are the tokens that are.
 	valid map[string]bool
+	// refusing: no token is given.
+	refusing bool
 }
 
 const base = "/api/v2/"
@@ -77,9 +85,11 @@ func New(t testing.TB) *Tenant {
 			"attack-protection/suspicious-ip-throttling":    {"enabled": true, "shields": []any{"admin_notification"}, "allowlist": []any{}},
 			"risk-assessments/settings":                     {"enabled": false},
 			"supplemental-signals":                          {"akamai_enabled": false},
+			"prompts/login-id/screen/login-id/rendering":    {"tenant": "acme", "prompt": "login-id", "screen": "login-id", "rendering_mode": "standard", "context_configuration": []any{}},
 		},
-		sets: map[string][]Object{}, secrets: map[string]string{}, valid: map[string]bool{}, PageSize: 100, Scopes: "",
+		sets: map[string][]Object{}, jobs: map[string]*job{}, secrets: map[string]string{}, valid: map[string]bool{}, PageSize: 100, Scopes: "",
 	}
+	maps.Copy(a.settings, guardian())
 	a.objects.ID = idField
 	a.objects.Shown = func(path string, o Object) Object {
 		if path == "users" {
@@ -96,18 +106,25 @@ func New(t testing.TB) *Tenant {
 				delete(o, name) // the API leaves it empty once its last key is gone
 			}
 		}
-		if v, ok := o["deployed_version"].(Object); ok {
-			v = maps.Clone(v)
-			delete(v, "id")
-			delete(v, "number")
-			o["deployed_version"] = v
+		for _, name := range []string{"deployed_version", "latest_version"} {
+			if v, ok := o[name].(Object); ok {
+				v = maps.Clone(v)
+				delete(v, "id")
+				delete(v, "number")
+				delete(v, "version_number")
+				o[name] = v
+			}
 		}
+		delete(o, "latest_version_number")
 		return o
 	}
 	for _, name := range []string{"sms", "otp", "email", "duo", "push-notification", "recovery-code", "webauthn-platform", "webauthn-roaming"} {
 		a.objects.Add("guardian/factors", Object{"name": name, "enabled": false})
 	}
 	a.objects.Add("rules", Object{"id": "rul_" + random(16), "name": "old", "script": "function(u, c, cb) { cb(null, u, c) }", "enabled": true, "order": 1, "stage": "login_success"})
+	a.objects.Add("rules-configs", Object{"key": "OLD_KEY", "value": "old"})
+	a.objects.Add("keys/signing", key("current"))
+	a.objects.Add("keys/signing", key("next"))
 	a.objects.Add("hooks", Object{"id": "01" + strings.ToUpper(hex(24)), "name": "old", "script": "module.exports = (u, c, cb) => cb(null, u)", "enabled": true, "triggerId": "pre-user-registration"})
 	a.Server = &restfake.Server{Service: a, Spec: func(r *http.Request) *restfake.Spec {
 		if !strings.HasPrefix(r.URL.Path, base) {
@@ -126,6 +143,14 @@ func idField(collection string) string {
 		return "client_id"
 	case collection == "users":
 		return "user_id"
+	case collection == "branding/themes":
+		return "themeId"
+	case collection == "rules-configs":
+		return "key"
+	case collection == "keys/signing", strings.HasSuffix(collection, "/keys"):
+		return "kid"
+	case strings.HasSuffix(collection, "/tokens"):
+		return "token_id"
 	case collection == "custom-domains":
 		return "custom_domain_id"
 	case collection == "emails/provider", collection == "guardian/factors":
@@ -195,6 +220,9 @@ func (a *Tenant) Add(collection string, o Object) {
 	a.With(func() { a.objects.Add(collection, o) })
 }
 
+// AddNow is Add for a function that is called while a request is served.
+func (a *Tenant) AddNow(collection string, o Object) { a.objects.Add(collection, o) }
+
 // Change changes what is there, as somebody else would.
 func (a *Tenant) Change(collection, id string, f func(o Object)) {
 	a.With(func() { f(a.objects.Get(collection, id)) })
@@ -212,6 +240,17 @@ func (a *Tenant) ExpireToken() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	clear(a.valid)
+}
+
+// RefuseTokens makes the tokens that are in use invalid and gives no other, until it
+// is told not to.
+func (a *Tenant) RefuseTokens(refused bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.refusing = refused
+	if refused {
+		clear(a.valid)
+	}
 }
 
 // Allow makes a token valid.
@@ -254,7 +293,13 @@ func (a *Tenant) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	var in any
-	if len(body) > 0 {
+	switch {
+	case strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/"):
+		if in, err = form(r, body); err != nil {
+			apiError(w, http.StatusBadRequest, "invalid_body", err.Error())
+			return
+		}
+	case len(body) > 0:
 		dec := json.NewDecoder(strings.NewReader(string(body)))
 		if err := dec.Decode(&in); err != nil {
 			apiError(w, http.StatusBadRequest, "invalid_body", err.Error())
@@ -278,7 +323,10 @@ func (a *Tenant) giveToken(w http.ResponseWriter, r *http.Request) {
 	if !basic {
 		id, secret = r.Form.Get("client_id"), r.Form.Get("client_secret")
 	}
-	if id != ClientID || secret != ClientSecret {
+	a.mu.Lock()
+	refusing := a.refusing
+	a.mu.Unlock()
+	if id != ClientID || secret != ClientSecret || refusing {
 		reply(w, http.StatusUnauthorized, Object{"error": "access_denied", "error_description": "Unauthorized"})
 		return
 	}
@@ -322,7 +370,7 @@ func (a *Tenant) page(w http.ResponseWriter, r *http.Request, name string, wrapp
 	n, _ := strconv.Atoi(q.Get("page"))
 	part := out[min(n*size, len(out)):min((n+1)*size, len(out))]
 	switch {
-	case name == "actions" || name == "bindings":
+	case name == "actions" || name == "bindings" || name == "modules":
 		answer := Object{name: part, "per_page": size, "total": len(out)}
 		if n > 0 {
 			answer["page"] = n
@@ -341,10 +389,14 @@ func (a *Tenant) page(w http.ResponseWriter, r *http.Request, name string, wrapp
 func told(o Object) Object {
 	out := maps.Clone(o)
 	for _, path := range []string{
+		"setup", "skey", "auth_token", "aws_secret_access_key", "p12", "server_key", "server_credentials",
 		"password", "client_secret", "deployed_version_id", "options.client_secret", "credentials.api_key", "credentials.smtp_pass", "credentials.secretAccessKey",
 		"destination.configuration.webhook_authorization.token", "destination.configuration.webhook_authorization.password", "token_encryption.encryption_key.pem",
 	} {
 		hide(out, strings.Split(path, "."))
+	}
+	if o["channel"] == "phone" {
+		delete(out, "credentials")
 	}
 	if list, ok := o["secrets"].([]any); ok {
 		names := []any{}
