@@ -58,6 +58,8 @@ func world(t testing.TB) (*auth0fake.Tenant, *optest.World) {
 	}
 }
 
+const readme = "../../plugins/auth0/README.md"
+
 // What steps need to be there.
 const (
 	webApp  = "{type: createClient, client: Web App, set: {app_type: spa, callbacks: ['https://a.example.com'], jwt_configuration: {alg: RS256, lifetime_in_seconds: 60}}}"
@@ -178,6 +180,9 @@ func TestOperations(t *testing.T) {
 			w.Check(o)
 			if tokens := a.Tokens; tokens > 12 {
 				t.Errorf("%d tokens were asked for", tokens)
+			}
+			for _, secret := range []string{"hunter2-secret", "hunter3-secret", "hunter4-hash", "told-once-", auth0fake.ClientSecret} {
+				w.Absent(secret)
 			}
 		})
 	}
@@ -520,7 +525,7 @@ func TestExamples(t *testing.T) {
 	t.Parallel()
 	_, w := world(t)
 	w.Alike = optest.Resource
-	w.Examples("../../plugins/auth0/README.md", "rotateClientSecret", "verifyCustomDomain")
+	w.Examples(readme, "rotateClientSecret", "verifyCustomDomain")
 }
 
 // TestCancel cancels every call of every operation that the README shows, at each of
@@ -531,14 +536,14 @@ func TestCancel(t *testing.T) {
 	a.Spec = nil // TestOperations checks what is said
 	var g gate.Gate
 	w.Values["endpoint"] = gate.HTTP(t, &g, a.URL)
-	w.Cancel(&g, "../../plugins/auth0/README.md", "rotateClientSecret", "verifyCustomDomain")
+	w.Cancel(&g, readme, "rotateClientSecret", "verifyCustomDomain")
 }
 
 // TestSecretsStayAway looks for secrets in everything that is left behind.
 func TestSecretsStayAway(t *testing.T) {
 	t.Parallel()
 	a, w := world(t)
-	w.Setup([]string{job, oidc})
+	w.Setup([]string{job, oidc, scim, "{type: createScimToken, connection: acme-oidc, set: {scopes: ['get:users']}, output: {token: box/scim}}"})
 	if err := w.Run("rotate", "{type: rotateClientSecret, client: Billing Job, output: box/job}", ""); err != nil {
 		t.Fatal(err)
 	}
@@ -546,7 +551,12 @@ func TestSecretsStayAway(t *testing.T) {
 	if told := a.Secret(id); told == "" || !strings.Contains(w.Sunk("job"), told) {
 		t.Errorf("the sink has %q", w.Sunk("job"))
 	}
-	for _, s := range []string{a.Secret(id), "hunter2-secret", auth0fake.ClientSecret} {
+	tokens := a.Objects(fmt.Sprintf("connections/%s/scim-configuration/tokens", a.Objects("connections")[0]["id"]))
+	token := fmt.Sprint(tokens[0]["token_id"])
+	if told := a.Secret(token); told == "" || !strings.Contains(w.Sunk("scim"), told) {
+		t.Errorf("the sink has %q", w.Sunk("scim"))
+	}
+	for _, s := range []string{a.Secret(id), a.Secret(token), "hunter2-secret", auth0fake.ClientSecret} {
 		w.Absent(s)
 	}
 }
