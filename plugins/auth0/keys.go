@@ -153,10 +153,11 @@ func rotateConnectionKeys() sdk.Operation[*Conn] {
 	return rotating[RotateConnectionKeys]{
 		operation: "rotateConnectionKeys", summary: "lets a connection sign with its next key",
 		place: func(ctx context.Context, c *Conn, p *RotateConnectionKeys) (string, error) {
-			if err := c.config.protected("connection", p.Connection); err != nil {
+			f := rest.NewFinder(c.client, sdk.Object{})
+			if err := f.Guard(ctx, connections(), p.Connection); err != nil {
 				return "", err
 			}
-			id, err := rest.NewFinder(c.client, sdk.Object{}).ID(ctx, connections(), p.Connection)
+			id, err := f.ID(ctx, connections(), p.Connection)
 			return path("connections", id, "keys"), err
 		},
 		body: func(p *RotateConnectionKeys) any {

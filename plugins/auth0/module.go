@@ -87,6 +87,9 @@ func publishActionModule() sdk.Operation[*Conn] {
 			return json.Marshal(was)
 		},
 		Apply: func(ctx context.Context, c *Conn, s step) error {
+			if err := c.config.protected("actionModule", s.Payload.ActionModule); err != nil {
+				return err
+			}
 			id, o, err := module(ctx, c, s.Payload.ActionModule)
 			if err != nil || allPublished(o) {
 				return err

@@ -96,7 +96,7 @@ func importUsers() sdk.Operation[*Conn] {
 			if err := m.read(s.Saved); err != nil || m.Done {
 				return err
 			}
-			if err := c.config.protected("connection", s.Payload.Connection); err != nil {
+			if err := rest.NewFinder(c.client, sdk.Object{}).Guard(ctx, connections(), s.Payload.Connection); err != nil {
 				return err
 			}
 			if m.Job == "" {

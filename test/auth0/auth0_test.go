@@ -467,13 +467,16 @@ func TestTraps(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, setup, apply, want string }{
 		{"a secret that a change of options would drop", oidc, "{type: patchConnection, connection: acme-oidc, set: {options: {scope: openid}}}", "the service would drop options.client_secret"},
+		{"a secret that a change of a Guardian provider would drop", "{type: patchGuardianProvider, factor: phone, provider: twilio, set: {sid: AC1, auth_token: '${env:FLAMINGOCK_TEST_SECRET}'}}", "{type: patchGuardianProvider, factor: phone, provider: twilio, set: {from: '+441111111111'}}", "the service would drop auth_token"},
+		{"a page without its template", webApp, "{type: setUniversalLogin}", "the page needs either template or templateFile"},
+		{"keys of a protected connection", webApp, "{type: rotateConnectionKeys, connection: guarded}", `connection "guarded" is protected`},
 		{"a protected object", webApp, "{type: patchClient, client: Default App, set: {description: x}}", `client "Default App" is protected`},
 		{"another tenant's field", webApp, "{type: patchClient, client: Web App, set: {client_id: x}}", "the service does not take client_id"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			a, w := world(t)
-			w.Values["protected"] = map[string]any{"client": []string{"Default App"}}
+			w.Values["protected"] = map[string]any{"client": []string{"Default App"}, "connection": []string{"guarded"}}
 			w.Setup([]string{c.setup})
 			before := a.State()
 			if err := w.Run("change", c.apply, "none\n    reason: a test"); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -483,6 +486,24 @@ func TestTraps(t *testing.T) {
 				t.Errorf("it changed\n%s\nto\n%s", before, got)
 			}
 		})
+	}
+}
+
+// TestChangedPageIsNotPutBack has somebody change what a step had set as a whole: the
+// undo refuses.
+func TestChangedPageIsNotPutBack(t *testing.T) {
+	t.Parallel()
+	a, w := world(t)
+	if err := w.Run("change", "{type: setGuardianPolicies, policies: [all-applications]}", "auto"); err != nil {
+		t.Fatal(err)
+	}
+	a.SetPolicies("confidence-score")
+	before := a.State()
+	if err := w.Undo("change"); err == nil || !strings.Contains(err.Error(), "put the policies of Guardian back: it was changed since") {
+		t.Errorf("got %v", err)
+	}
+	if got := a.State(); got != before {
+		t.Errorf("it changed\n%s\nto\n%s", before, got)
 	}
 }
 

@@ -20,6 +20,12 @@ func guardian() map[string]Object {
 	}
 }
 
+// SetPolicies says when multi-factor authentication is asked for, as somebody else
+// would.
+func (a *Tenant) SetPolicies(policies ...any) {
+	a.With(func() { a.settings["guardian/policies"]["policies"] = policies })
+}
+
 // guarded answers what is particular about multi-factor authentication.
 func (a *Tenant) guarded(w http.ResponseWriter, is match, path string, in any, body Object) bool {
 	switch {
