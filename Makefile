@@ -75,6 +75,10 @@ bin/interop/%:
 	GOBIN=$(CURDIR)/bin/interop/.new GOFLAGS=-mod=mod go install $(interop_$*)
 	mv bin/interop/.new/* $@
 
+.PHONY: release/dry-run
+release/dry-run: build with-servers ## Publish every plugin to a registry of this machine, and install them
+	bin/with-servers --only registry -- .ci/release-dry-run
+
 .PHONY: bench
 bench: ## Run the benchmarks that need nothing but Go
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(TESTFLAGS) ./...

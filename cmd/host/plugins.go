@@ -181,7 +181,12 @@ func (a *app) foundPlugins(ctx context.Context) ([]foundPlugin, error) {
 		return nil, err
 	}
 	out := make([]foundPlugin, 0, len(found))
+	installed := a.installedPlugins(p)
+	out = append(out, installed...)
 	for _, f := range found {
+		if !a.named(p) && slices.ContainsFunc(installed, func(i foundPlugin) bool { return i.Name == f.Name }) {
+			continue
+		}
 		pl := host.Open(host.Options{Path: f.Path, Name: f.Name, Metadata: f.Metadata, HostVersion: version})
 		m, err := pl.Metadata(ctx)
 		if err != nil {
@@ -193,4 +198,22 @@ func (a *app) foundPlugins(ctx context.Context) ([]foundPlugin, error) {
 		}
 	}
 	return out, nil
+}
+
+// installedPlugins returns what the lock file of a project has and is installed.
+func (a *app) installedPlugins(p *project.Project) []foundPlugin {
+	if p == nil || !slices.ContainsFunc(p.Plugins, fromRegistry) {
+		return nil
+	}
+	l, err := a.lockedProject()
+	if err != nil {
+		return nil // a broken lock file does not keep the version from being shown
+	}
+	var out []foundPlugin
+	for i := range l.lock.Plugins {
+		if at, err := l.client.Locate(&l.lock.Plugins[i]); err == nil {
+			out = append(out, foundPlugin{Name: l.lock.Plugins[i].Name, Version: l.lock.Plugins[i].Version, Path: at.Path})
+		}
+	}
+	return out
 }

@@ -75,6 +75,12 @@ func TestAuthor(t *testing.T) {
 	if got := m.read("data/greeting"); got != "hello" {
 		t.Errorf("the entry is %q", got)
 	}
+	m.must(0, "plugin docs acme", "# acme 0.2.0", "## Target system `acme-cloud`", "| `key` (required) | string |")
+	m.must(0, "plugin schema acme --template acme", `"key"`)
+	m.must(0, "plugin schema acme", `"acme-cloud"`)
+	m.must(2, "plugin schema acme --template none", `plugin acme has no template "none"; it has: acme`)
+	m.must(126, "plugin docs none", "A program is named by its path, as in ./none")
+	m.must(0, "version", "acme", "0.2.0")
 	m.must(0, "undo --change greeting --yes")
 	if _, err := os.Stat(filepath.Join(m.dir, "data", "greeting")); err == nil {
 		t.Error("the entry is still there")
