@@ -735,6 +735,34 @@ func TestScimTokensOfOthersStay(t *testing.T) {
 	}
 }
 
+// TestScimTokenByItsID asserts and deletes a token that only its id names.
+func TestScimTokenByItsID(t *testing.T) {
+	t.Parallel()
+	a, w := world(t)
+	w.Setup([]string{oidc, scim, "{type: createScimToken, connection: acme-oidc, set: {scopes: ['get:users']}, output: {token: box/scim}}"})
+	tokens := fmt.Sprintf("connections/%s/scim-configuration/tokens", a.Objects("connections")[0]["id"])
+	id := fmt.Sprint(a.Objects(tokens)[0]["token_id"])
+	run := func(change, operation, rest string) error {
+		return w.Run(change, "{type: "+operation+", connection: acme-oidc, token: "+id+", "+rest+"}", "")
+	}
+	if err := run("is", "assertScimToken", "expect: {scopes: ['get:users']}"); err != nil {
+		t.Error(err)
+	}
+	if err := run("delete", "deleteScimToken", "allowDestroy: true"); err != nil || len(a.Objects(tokens)) != 0 {
+		t.Errorf("delete: %v, and %d tokens are left", err, len(a.Objects(tokens)))
+	}
+	if err := run("again", "deleteScimToken", "allowDestroy: true"); err != nil {
+		t.Errorf("delete what is gone: %v", err)
+	}
+	if err := run("absent", "assertScimToken", "absent: true"); err != nil {
+		t.Error(err)
+	}
+	// The last, since a change that fails stays pending.
+	if err := run("present", "assertScimToken", "expect: {scopes: ['get:users']}"); err == nil {
+		t.Error("a token that is gone is as expected")
+	}
+}
+
 // TestScopesAreThoseOfTheAPI has a token without scopes told what each operation
 // needs: no more and no other than the API's description knows.
 func TestScopesAreThoseOfTheAPI(t *testing.T) {
