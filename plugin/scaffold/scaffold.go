@@ -72,6 +72,7 @@ func Write(o Options) ([]string, error) {
 	for _, f := range []struct{ from, to string }{
 		{"main.go.tmpl", "main.go"},
 		{"main_test.go.tmpl", "main_test.go"},
+		{"plugin.test.yaml.tmpl", "plugin.test.yaml"},
 		{"go.mod.tmpl", "go.mod"},
 		{"README.md.tmpl", "README.md"},
 		{"gitignore.tmpl", ".gitignore"},

@@ -57,6 +57,22 @@ func TestAuthor(t *testing.T) {
 	}
 	run("go", "vet", "./...")
 	run("go", "test", "./...")
+	// The program is checked as any other would be, whatever its language.
+	run("go", "build", "-o", "plugins/flamingock-plugin-acme", ".")
+	const try = "plugin test flamingock-plugin-acme/plugins/flamingock-plugin-acme"
+	m.must(2, try, "plugin.test.yaml: no such file", "name one by --cases")
+	out := m.must(0, try+" --cases flamingock-plugin-acme/plugin.test.yaml", "✓ the rollback takes back what apply did", "promises kept")
+	if strings.Contains(out, "✗") {
+		t.Errorf("promises are broken:\n%s", out)
+	}
+	good := m.read("flamingock-plugin-acme/main.go")
+	m.write("flamingock-plugin-acme/main.go", strings.Replace(good, "sdk.Evidence{Kind: sdk.Applied}", "sdk.Evidence{Kind: sdk.NotApplied}", 1))
+	run("go", "build", "-o", "plugins/flamingock-plugin-acme", ".")
+	m.must(1, try+" --cases flamingock-plugin-acme/plugin.test.yaml", "✗ the probe sees what apply did", "2 promises of ")
+	m.write("flamingock-plugin-acme/main.go", good)
+	m.must(1, "plugin test "+m.bin+" --cases flamingock-plugin-acme/plugin.test.yaml", "✗ it starts and says what it offers")
+	m.write("bad.yaml", "cases: [{driver: acme-cloud}]\n")
+	m.must(2, try+" --cases bad.yaml", "case 1 needs `driver`, `template` and `steps`")
 
 	source := s.source("me/acme")
 	m.must(0, "plugin keygen acme")
