@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -18,7 +19,8 @@ import (
 // temporaryAge is how old a temporary file is that nobody writes to any more.
 const temporaryAge = 24 * time.Hour
 
-// Keep remembers a lock file, whose plugins Prune keeps.
+// Keep remembers a lock file, whose plugins Prune keeps. A store that cannot be written
+// to needs no such thing: nobody can prune it either.
 func (s *Store) Keep(ctx context.Context, lockFile string) error {
 	abs, err := filepath.Abs(lockFile)
 	if err != nil {
@@ -29,7 +31,11 @@ func (s *Store) Keep(ctx context.Context, lockFile string) error {
 	if there, err := os.ReadFile(path); err == nil && string(there) == abs {
 		return nil
 	}
-	return s.write(ctx, path, digest.FromString(abs), int64(len(abs)), 0o444, strings.NewReader(abs))
+	err = s.write(ctx, path, digest.FromString(abs), int64(len(abs)), 0o444, strings.NewReader(abs))
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return nil
+	}
+	return err
 }
 
 // Roots returns the lock files that are remembered and still there.

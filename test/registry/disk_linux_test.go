@@ -58,6 +58,10 @@ func TestReadOnlyCache(t *testing.T) {
 	m.must(0, "plugin list", "installed")
 	m.must(0, "plugin verify", "✓ box")
 	m.must(1, "plugin doctor", "✗ cache")
+	// Another project uses it too.
+	other := newTeam(t, oneStage+"plugins:\n  box: {source: "+source+", version: \"~> 1.0\"}\n")
+	other.env = append(other.env, "FLAMINGOCK_PLUGIN_CACHE="+m.cache())
+	other.must(0, "plugin install", "box 1.0.0  is there")
 	publish(t, source, pack("box", "1.1.0", key, large), key)
 	m.must(1, "plugin update --yes", m.cache()+" cannot be written to", "FLAMINGOCK_PLUGIN_CACHE")
 	if !strings.Contains(m.read(lockfile.Name), "version: 1.0.0") {
