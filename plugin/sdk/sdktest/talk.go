@@ -174,6 +174,26 @@ func (k *talk) next(limit time.Duration) (*pluginv1.ExecuteResponse, error) {
 	}
 }
 
+// quiet waits, and returns an error where the work says more meanwhile than that it
+// saves how far it is.
+func (k *talk) quiet(d time.Duration) error {
+	for end := time.Now().Add(d); ; {
+		e, err := k.next(time.Until(end))
+		switch c := e.GetCheckpoint(); {
+		case errors.Is(err, errSilent):
+			return nil
+		case err != nil:
+			return err
+		case c.GetKind() != saved:
+			return fmt.Errorf("it says %v", e)
+		default:
+			if err := k.answer(c.GetCheckpoint(), false); err != nil {
+				return err
+			}
+		}
+	}
+}
+
 // finish answers checkpoints until the work has ended. reply, where not nil,
 // tells whether a checkpoint is refused.
 func (k *talk) finish(reply func(*pluginv1.CheckpointEvent) (refused bool)) (*run, error) {
