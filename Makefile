@@ -4,6 +4,8 @@ SHELL := /bin/bash
 
 # What a caller may set.
 TESTFLAGS ?=
+# Packages of the module test.
+TESTPACKAGES ?= ./...
 BENCHTIME ?= 1s
 FUZZTIME ?= 1m
 BENCHFLAGS ?=
@@ -47,7 +49,7 @@ examples: build ## Run every example that has a run.sh
 .PHONY: test
 test: ## Run the tests that need nothing but Go
 	go test $(TESTFLAGS) ./...
-	go -C test test $(TESTFLAGS) ./...
+	go -C test test $(TESTFLAGS) $(TESTPACKAGES)
 
 .PHONY: test/servers
 test/servers: with-servers ## Run every test, with real servers
