@@ -46,9 +46,9 @@ func Write(o Options) ([]string, error) {
 	if o.Module == "" {
 		o.Module = "flamingock-plugin-" + o.Name
 	}
-	for what, w := range map[string]string{"name": o.Name, "type of a target system": o.Target} {
-		if !word.MatchString(w) {
-			return nil, fmt.Errorf("%q is no %s; use lower-case letters and digits, with hyphens between them", w, what)
+	for _, w := range []struct{ is, what string }{{o.Name, "name"}, {o.Target, "type of a target system"}} {
+		if !word.MatchString(w.is) {
+			return nil, fmt.Errorf("%q is no %s; use lower-case letters and digits, with hyphens between them", w.is, w.what)
 		}
 	}
 	if o.SDKDir != "" {
