@@ -4,7 +4,8 @@ SHELL := /bin/bash
 
 # What a caller may set.
 TESTFLAGS ?=
-# Packages of the module test.
+# Packages of the main module, and of the module test; none where it is empty.
+PACKAGES ?= ./...
 TESTPACKAGES ?= ./...
 BENCHTIME ?= 1s
 FUZZTIME ?= 1m
@@ -46,10 +47,18 @@ quickstart: build ## Build, then apply the first changes and show what happened
 examples: build ## Run every example that has a run.sh
 	for run in examples/*/run.sh; do echo "== $$run"; "$$run"; done
 
+# The programs that the tests run: without a version, as `go build` makes them.
+.PHONY: bin/test
+bin/test:
+	mkdir -p $@
+	CGO_ENABLED=0 go build -o $@/flamingock ./cmd/host
+	CGO_ENABLED=0 go build -o $@/ $(addprefix ./,$(plugins))
+	for plugin in $(notdir $(plugins)); do $@/$$plugin describe > $@/$$plugin.json; done
+
 .PHONY: test
-test: ## Run the tests that need nothing but Go
-	go test $(TESTFLAGS) ./...
-	go -C test test $(TESTFLAGS) $(TESTPACKAGES)
+test: bin/test ## Run the tests that need nothing but Go
+	$(if $(PACKAGES),go test $(TESTFLAGS) $(PACKAGES))
+	$(if $(TESTPACKAGES),TEST_BIN=$(CURDIR)/bin/test go -C test test $(TESTFLAGS) $(TESTPACKAGES))
 
 .PHONY: test/servers
 test/servers: with-servers ## Run every test, with real servers

@@ -1,5 +1,6 @@
 // Package e2etest runs the real command and the real plugins, as processes,
-// on projects that tests write. It builds both once for each test binary.
+// on projects that tests write. It takes both from the folder that TEST_BIN names,
+// where `make` has built them, or builds them once for each test binary.
 package e2etest
 
 import (
@@ -32,11 +33,14 @@ var binaries = sync.OnceValue(build)
 // plugins are those that the command finds, with those that Main names.
 var plugins = []string{"sql", "mongodb", "dynamodb"}
 
-// build makes the command and the plugins, as `make build` does.
+// build makes the command and the plugins, or takes those of TEST_BIN.
 func build() built {
 	dir, err := os.MkdirTemp("", "flamingock-e2e-")
 	if err != nil {
 		return built{err: err}
+	}
+	if made := os.Getenv("TEST_BIN"); made != "" {
+		return built{dir: dir, err: take(made, dir)}
 	}
 	const module = "github.com/flamingock/flamingock-go/"
 	list := map[string]string{"flamingock": module + "cmd/host"}
@@ -62,6 +66,29 @@ func build() built {
 		}
 	}
 	return built{dir: dir}
+}
+
+// take links what the tests use into a folder where there is nothing else.
+func take(made, dir string) error {
+	names := []string{"flamingock"}
+	for _, name := range plugins {
+		names = append(names, "flamingock-plugin-"+name, "flamingock-plugin-"+name+".json")
+	}
+	for _, name := range names {
+		from, to := filepath.Join(made, name), filepath.Join(dir, name)
+		if os.Link(from, to) == nil {
+			continue
+		}
+		// Another file system, perhaps.
+		data, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(to, data, 0o755) //nolint:gosec // a program that anybody may run
+		}
+		if err != nil {
+			return fmt.Errorf("take %s from TEST_BIN: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // root is the folder of the main module: this file is in test/e2etest.
