@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/flamingock/flamingock-go/core/change"
@@ -65,6 +66,21 @@ func BenchmarkStatFingerprint(b *testing.B) {
 	for b.Loop() {
 		if _, _, err := change.StatFingerprint(root, []string{"changes"}); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkCheckOperations checks a payload of a template with 300 operations.
+func BenchmarkCheckOperations(b *testing.B) {
+	var branches []string
+	for i := range 300 {
+		branches = append(branches, fmt.Sprintf(`{"type": "object", "required": ["type", "name"], "additionalProperties": false, "properties": {
+			"type": {"enum": ["operation%d"]}, "name": {"type": "string"}, "token": {"type": "string", "x-sensitive": true}}}`, i))
+	}
+	schema := []byte(`{"type": "object", "anyOf": [` + strings.Join(branches, ",") + `]}`)
+	for b.Loop() {
+		if problems := change.CheckValue(schema, []byte(`{"type": "operation299", "name": "a", "token": "${env:TOKEN}"}`)); len(problems) != 0 {
+			b.Fatal(problems)
 		}
 	}
 }

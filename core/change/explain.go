@@ -25,9 +25,6 @@ type explainer struct {
 	// value is what is validated, and start what it is validated against.
 	value any
 	start *jsonschema.Schema
-	// places finds the parts of the schema by their location; it is filled
-	// when first needed.
-	places map[string]*jsonschema.Schema
 }
 
 // violations returns what is wrong with value, which need not be the root.
@@ -39,9 +36,7 @@ func (x *explainer) violations(s *jsonschema.Schema, value any) []violation {
 	}
 	inner := *x
 	inner.value, inner.start = value, s
-	out := inner.explain(e)
-	x.places = inner.places
-	return once(out)
+	return once(inner.explain(e))
 }
 
 // once leaves out what says of a place that another value is wanted, where another
@@ -65,7 +60,25 @@ func once(list []violation) []violation {
 
 // fits tells whether value is valid, references let pass.
 func (x *explainer) fits(s *jsonschema.Schema, value any) bool {
-	return len(x.violations(s, value)) == 0
+	return !excluded(s, value) && len(x.violations(s, value)) == 0
+}
+
+// excluded tells at a glance that value is not of a branch: a property that must be
+// one of some texts, such as type, is another one. Of a template with hundreds of
+// operations this leaves one to look at.
+func excluded(s *jsonschema.Schema, value any) bool {
+	fields, _ := value.(map[string]any)
+	for name, v := range fields {
+		text, ok := v.(string)
+		if !ok {
+			continue
+		}
+		p := s.Properties[name]
+		if p != nil && p.Enum != nil && !slices.Contains(p.Enum.Values, any(text)) && !secret.HasReference(text) {
+			return true
+		}
+	}
+	return false
 }
 
 // explain returns the violations that e stands for; none where references
@@ -121,6 +134,12 @@ func (x *explainer) excused(e *jsonschema.ValidationError) bool {
 // value is most likely meant for, so that the message stays readable.
 func (x *explainer) choose(e *jsonschema.ValidationError) []violation {
 	depth := len(e.InstanceLocation)
+	value := lookup(x.value, e.InstanceLocation)
+	for _, cause := range e.Causes {
+		if s := x.at(cause.SchemaURL); s != nil && !excluded(s, value) && len(x.explain(cause)) == 0 {
+			return nil
+		}
+	}
 	var branches, candidates [][]violation
 	for _, cause := range e.Causes {
 		vs := x.explain(cause)
@@ -412,40 +431,35 @@ func (x *explainer) objectWith(name, location string, otherwise []string) []stri
 }
 
 // at returns the part of the schema with this location.
-func (x *explainer) at(location string) *jsonschema.Schema {
-	if x.places == nil {
-		x.places = map[string]*jsonschema.Schema{}
-		x.index(x.schema.root)
-	}
-	return x.places[location]
-}
+func (x *explainer) at(location string) *jsonschema.Schema { return x.schema.places()[location] }
 
-func (x *explainer) index(s *jsonschema.Schema) {
-	if s == nil || x.places[s.Location] != nil {
+// locate adds s and its parts to places, by their location.
+func locate(places map[string]*jsonschema.Schema, s *jsonschema.Schema) {
+	if s == nil || places[s.Location] != nil {
 		return
 	}
-	x.places[s.Location] = s
+	places[s.Location] = s
 	for _, list := range [][]*jsonschema.Schema{
 		s.AllOf, s.AnyOf, s.OneOf, s.PrefixItems,
 		{s.Ref, s.Not, s.If, s.Then, s.Else, s.PropertyNames, s.Contains, s.Items2020, s.UnevaluatedProperties, s.UnevaluatedItems},
 	} {
 		for _, sub := range list {
-			x.index(sub)
+			locate(places, sub)
 		}
 	}
 	for _, sub := range s.Properties {
-		x.index(sub)
+		locate(places, sub)
 	}
 	for _, sub := range s.PatternProperties {
-		x.index(sub)
+		locate(places, sub)
 	}
 	for _, sub := range s.DependentSchemas {
-		x.index(sub)
+		locate(places, sub)
 	}
 	if sub, ok := s.AdditionalProperties.(*jsonschema.Schema); ok {
-		x.index(sub)
+		locate(places, sub)
 	}
 	if sub, ok := s.Items.(*jsonschema.Schema); ok {
-		x.index(sub)
+		locate(places, sub)
 	}
 }

@@ -22,6 +22,16 @@ type schema struct {
 	root *jsonschema.Schema
 	// annotated tells that some part of it has a keyword of ours.
 	annotated bool
+	// places finds the parts of it by their location.
+	places func() map[string]*jsonschema.Schema
+}
+
+func newSchema(root *jsonschema.Schema, annotated bool) *schema {
+	return &schema{root: root, annotated: annotated, places: sync.OnceValue(func() map[string]*jsonschema.Schema {
+		out := map[string]*jsonschema.Schema{}
+		locate(out, root)
+		return out
+	})}
 }
 
 // keywords are ours: see Template.
@@ -92,7 +102,7 @@ func compileNew(doc json.RawMessage) (*schema, error) {
 	var why *jsonschema.ValidationError
 	switch {
 	case errors.As(err, &invalid) && errors.As(invalid.Err, &why):
-		x := &explainer{schema: &schema{}, value: value}
+		x := &explainer{schema: newSchema(nil, false), value: value}
 		if vs := x.explain(why); len(vs) > 0 {
 			return nil, errors.New(vs[0].sentence("", value))
 		}
@@ -100,10 +110,7 @@ func compileNew(doc json.RawMessage) (*schema, error) {
 	case err != nil:
 		return nil, err
 	}
-	return &schema{
-		root:      root,
-		annotated: bytes.Contains(doc, []byte(`"x-sensitive"`)) || bytes.Contains(doc, []byte(`"x-file"`)),
-	}, nil
+	return newSchema(root, bytes.Contains(doc, []byte(`"x-sensitive"`)) || bytes.Contains(doc, []byte(`"x-file"`))), nil
 }
 
 // violation is one way in which a value breaks a schema.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/flamingock/flamingock-go/core/run"
@@ -20,8 +21,11 @@ import (
 	"github.com/flamingock/flamingock-go/test/restfake"
 )
 
+// plugin is the same for all tests.
+var plugin = sync.OnceValue(auth0plugin.New)
+
 func TestMain(m *testing.M) {
-	sdktest.Main(auth0plugin.New())
+	sdktest.Main(plugin())
 	for name, value := range map[string]string{
 		"FLAMINGOCK_TEST_CLIENT_SECRET": auth0fake.ClientSecret, "FLAMINGOCK_TEST_SECRET": "hunter2-secret", "FLAMINGOCK_TEST_SECRET_2": "hunter3-secret",
 	} {
@@ -29,7 +33,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	os.Exit(m.Run())
+	os.Exit(optest.Main(m))
 }
 
 // TestDescription says where the API's description is missing, without which the
@@ -45,7 +49,7 @@ func world(t testing.TB) (*auth0fake.Tenant, *optest.World) {
 	t.Helper()
 	a := auth0fake.New(t)
 	return a, &optest.World{
-		T: t, Plugin: auth0plugin.New(), Template: "auth0", Type: "auth0", Snapshot: a.State, Intercept: a.Intercept,
+		T: t, Plugin: plugin(), Template: "auth0", Type: "auth0", Snapshot: a.State, Intercept: a.Intercept,
 		Values: map[string]any{
 			"domain": auth0fake.Domain, "clientId": auth0fake.ClientID, "clientSecret": "${env:FLAMINGOCK_TEST_CLIENT_SECRET}",
 			"endpoint": a.URL, "maxRequestsPerSecond": 0, "retryWait": "1ms",

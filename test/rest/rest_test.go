@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	if err := os.Setenv("FLAMINGOCK_TEST_PASSWORD", "hunter2-secret"); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	os.Exit(optest.Main(m))
 }
 
 func operations() []optest.Operation {

@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/flamingock/flamingock-go/plugin/sdk/sdktest"
-	twilioplugin "github.com/flamingock/flamingock-go/plugins/twilio"
 	"github.com/flamingock/flamingock-go/test/restfake"
 	"github.com/flamingock/flamingock-go/test/twiliofake"
 )
@@ -15,7 +14,7 @@ func TestPromises(t *testing.T) {
 	t.Parallel()
 	t.Run("memory", func(t *testing.T) {
 		t.Parallel()
-		sdktest.Run(t, twilioplugin.New(), promises()...)
+		sdktest.Run(t, plugin(), promises()...)
 	})
 	t.Run("process", func(t *testing.T) {
 		t.Parallel()

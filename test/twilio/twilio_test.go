@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/flamingock/flamingock-go/core/run"
@@ -19,14 +20,17 @@ import (
 	"github.com/flamingock/flamingock-go/test/twiliofake"
 )
 
+// plugin is the same for all tests.
+var plugin = sync.OnceValue(twilioplugin.New)
+
 func TestMain(m *testing.M) {
-	sdktest.Main(twilioplugin.New())
+	sdktest.Main(plugin())
 	for name, value := range map[string]string{"FLAMINGOCK_TEST_AUTH_TOKEN": twiliofake.AuthToken, "FLAMINGOCK_TEST_SECRET": "Hunter2Secret"} {
 		if err := os.Setenv(name, value); err != nil {
 			panic(err)
 		}
 	}
-	os.Exit(m.Run())
+	os.Exit(optest.Main(m))
 }
 
 // TestDescription says where the APIs' descriptions are missing, without which the
@@ -42,7 +46,7 @@ func world(t testing.TB) (*twiliofake.Account, *optest.World) {
 	t.Helper()
 	a := twiliofake.New(t)
 	return a, &optest.World{
-		T: t, Plugin: twilioplugin.New(), Template: "twilio", Type: "twilio", Snapshot: a.State, Intercept: a.Intercept,
+		T: t, Plugin: plugin(), Template: "twilio", Type: "twilio", Snapshot: a.State, Intercept: a.Intercept,
 		Values: map[string]any{
 			"accountSid": twiliofake.AccountSID, "authToken": "${env:FLAMINGOCK_TEST_AUTH_TOKEN}", "endpoint": a.URL,
 			"retryWait": "1ms", "allowPurchases": true,
@@ -61,7 +65,7 @@ const (
 	workflow     = "{type: createWorkflow, workspace: Support, workflow: Default, set: {configuration: '{\"task_routing\":{\"default_filter\":{\"queue\":\"WQ1\"}}}'}}"
 	service      = "{type: createServerlessService, serverlessService: hooks, set: {friendly_name: Hooks}}"
 	env          = "{type: createServerlessEnvironment, serverlessService: hooks, serverlessEnvironment: prod, set: {domain_suffix: prod}}"
-	sync         = "{type: createSyncService, syncService: state}"
+	syncs        = "{type: createSyncService, syncService: state}"
 	credList     = "{type: createSipCredentialList, sipCredentialList: phones}"
 	trunk        = "{type: createTrunk, trunk: main, set: {secure: true}}"
 	sink         = "{type: createEventSink, eventSink: kinesis, set: {sink_type: kinesis, sink_configuration: {arn: 'arn:aws:kinesis:eu-west-1:1:stream/tw'}}}"
@@ -107,8 +111,8 @@ func operations() []optest.Operation {
 		{Name: "createTaskChannel", Setup: []string{workspace}, Apply: "{type: createTaskChannel, workspace: Support, taskChannel: mail, set: {friendly_name: Mail}}"},
 		{Name: "createConversationRole", Apply: "{type: createConversationRole, conversationRole: guest, set: {type: conversation, permissions: [sendMessage, leaveConversation]}}", Want: []string{"leaveConversation"}},
 		{Name: "createConversationService", Apply: "{type: createConversationService, conversationService: chat}"},
-		{Name: "createSyncDocument", Setup: []string{sync}, Apply: "{type: createSyncDocument, syncService: state, syncDocument: config, set: {data: {a: {b: 1}}}}", Want: []string{`"b":1`}},
-		{Name: "createSyncMap", Setup: []string{sync}, Apply: "{type: createSyncMap, syncService: state, syncMap: sessions, set: {ttl: 60}}"},
+		{Name: "createSyncDocument", Setup: []string{syncs}, Apply: "{type: createSyncDocument, syncService: state, syncDocument: config, set: {data: {a: {b: 1}}}}", Want: []string{`"b":1`}},
+		{Name: "createSyncMap", Setup: []string{syncs}, Apply: "{type: createSyncMap, syncService: state, syncMap: sessions, set: {ttl: 60}}"},
 		{Name: "createSipDomain", Apply: "{type: createSipDomain, sipDomain: acme.sip.twilio.com, set: {friendly_name: Acme, secure: true}}"},
 		{Name: "createSipCredential", Setup: []string{credList}, Apply: "{type: createSipCredential, sipCredentialList: phones, username: ann, set: {password: '${env:FLAMINGOCK_TEST_SECRET}'}}"},
 		{Name: "createTrunk", Apply: trunk},
@@ -148,8 +152,8 @@ func operations() []optest.Operation {
 		{Name: "patchConversationServiceConfiguration", Setup: []string{chat}, Apply: "{type: patchConversationServiceConfiguration, conversationService: chat, set: {reachability_enabled: true}}"},
 		{Name: "patchConversationServiceNotifications", Setup: []string{chat}, Apply: "{type: patchConversationServiceNotifications, conversationService: chat, set: {log_enabled: true, new_message: {enabled: true, template: 'Hi'}}}", Want: []string{`"template":"Hi"`}},
 		{Name: "patchConversationServiceWebhooks", Setup: []string{chat}, Apply: "{type: patchConversationServiceWebhooks, conversationService: chat, set: {post_webhook_url: 'https://a.example.com'}}"},
-		{Name: "createSyncMapItem", Setup: []string{sync, "{type: createSyncMap, syncService: state, syncMap: sessions}"}, Apply: "{type: createSyncMapItem, syncService: state, syncMap: sessions, key: ann, set: {data: {a: 1}}}"},
-		{Name: "createSyncStream", Setup: []string{sync}, Apply: "{type: createSyncStream, syncService: state, syncStream: news}"},
+		{Name: "createSyncMapItem", Setup: []string{syncs, "{type: createSyncMap, syncService: state, syncMap: sessions}"}, Apply: "{type: createSyncMapItem, syncService: state, syncMap: sessions, key: ann, set: {data: {a: 1}}}"},
+		{Name: "createSyncStream", Setup: []string{syncs}, Apply: "{type: createSyncStream, syncService: state, syncStream: news}"},
 		{Name: "createSubscribedEvent", Setup: []string{sink, subscription}, Apply: "{type: createSubscribedEvent, eventSubscription: all, eventType: com.twilio.messaging.message.failed, set: {schema_version: 1}}"},
 		{Name: "createSourceIpMapping", Setup: []string{record, domain}, Apply: "{type: createSourceIpMapping, ipRecord: office, set: {sip_domain_sid: {$lookup: sipDomain/acme.sip.twilio.com}}}"},
 		{Name: "patchDialingPermission", Apply: "{type: patchDialingPermission, country: GB, set: {low_risk_numbers_enabled: true}}"},
