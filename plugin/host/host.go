@@ -80,6 +80,9 @@ func Open(o Options) *Plugin {
 	o.setDefaults()
 	p := newPlugin(o)
 	p.start = p.startProcess
+	if o.Attach != "" {
+		p.start = func(ctx context.Context, r *relay.Relay) (peer, error) { return attach(ctx, &p.opts, r) }
+	}
 	if o.SHA256 != "" && runtime.NumCPU() > 1 {
 		p.reading = process.Read(o.Path, o.SHA256)
 	}

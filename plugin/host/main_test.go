@@ -29,6 +29,8 @@ import (
 // TestMain makes the test's own binary the plugins, and the host that is killed.
 func TestMain(m *testing.M) {
 	switch {
+	case filepath.Base(os.Args[0]) == host.Prefix+"memory" && !hosttest.IsPlugin():
+		sdk.Serve(memory.NewServer().Plugin()) // a person started it
 	case hosttest.IsPlugin():
 		if err := os.WriteFile(os.Args[0]+pidSuffix, []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
 			panic(err)

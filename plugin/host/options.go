@@ -16,6 +16,10 @@ const Prefix = "flamingock-plugin-"
 type Options struct {
 	// Path is the executable. It may be relative to the working directory.
 	Path string
+	// Attach is the socket of a plugin that runs already, as its `debug` does, and
+	// lives on; Path is not used then. Nothing that it does is given up for taking
+	// long: somebody may look at it in a debugger.
+	Attach string
 	// SHA256 is the digest that the executable must have, in hex; it is read before
 	// each start, and what was read is what is started. Defaults to allowing any.
 	SHA256 string
@@ -70,6 +74,12 @@ const (
 )
 
 func (o *Options) setDefaults() {
+	if o.Attach != "" {
+		o.Path, o.SHA256 = "", ""
+		if o.Heartbeat <= 0 {
+			o.Heartbeat = debugTime
+		}
+	}
 	if path, err := filepath.Abs(o.Path); err == nil && o.Path != "" {
 		o.Path = path
 	}

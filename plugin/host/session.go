@@ -108,6 +108,9 @@ func (s *session) call(ctx context.Context, o origin, doing string, limit time.D
 		detail, causes := s.gone(o, doing, true)
 		return &callError{origin: o, doing: doing, detail: detail, causes: causes}
 	}
+	if s.plugin.opts.Attach != "" {
+		limit = debugTime
+	}
 	callCtx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err := rpc(callCtx)

@@ -30,9 +30,10 @@ const (
 )
 
 // Serve is the main function of a plugin's process. Called with the argument
-// "describe" the process prints what the plugin offers, as JSON; started by a
-// host it serves the plugin until the host ends it or is gone; started by a
-// person it explains itself. Where anything is wrong it ends the process with
+// "describe" the process prints what the plugin offers, as JSON; with the argument
+// "debug" it waits for hosts, which a variable that it prints leads to it, and lives
+// on after them, so that a debugger can be attached; started by a host it serves the
+// plugin until the host ends it or is gone; started by a person it explains itself. Where anything is wrong it ends the process with
 // exit code 1.
 //
 // Nothing may be written to os.Stdout before Serve is called: the host reads
@@ -52,9 +53,17 @@ func serve(p *Plugin, args []string, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
+	if len(args) > 0 && args[0] == "debug" {
+		if err := serveDebug(context.Background(), p, stdout, stderr); err != nil {
+			_, _ = fmt.Fprintln(stderr, err)
+			return 1
+		}
+		return 0
+	}
 	if os.Getenv(wire.CookieKey) != wire.CookieValue {
 		_, _ = fmt.Fprintf(stderr, "This is %s %s, a plugin of Flamingock: the command `flamingock` starts it when a change needs it.\n"+
-			"Put it beside the command `flamingock`, or into its --plugin-dir; with the argument `describe` it prints what it offers.\n", p.Name, p.Version)
+			"Put it beside the command `flamingock`, or into its --plugin-dir; with the argument `describe` it prints what it offers,\n"+
+			"and with `debug` it waits for you to attach a debugger.\n", p.Name, p.Version)
 		return 1
 	}
 	// go-plugin replaces os.Stderr; what is logged there from then on comes

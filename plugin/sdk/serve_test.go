@@ -108,7 +108,8 @@ func TestServeWithoutHost(t *testing.T) {
 		{
 			name: "started by a person", mode: "good", code: 1,
 			stderr: "This is process 1.0.0, a plugin of Flamingock: the command `flamingock` starts it when a change needs it.\n" +
-				"Put it beside the command `flamingock`, or into its --plugin-dir; with the argument `describe` it prints what it offers.\n",
+				"Put it beside the command `flamingock`, or into its --plugin-dir; with the argument `describe` it prints what it offers,\n" +
+				"and with `debug` it waits for you to attach a debugger.\n",
 		},
 		{name: "bad plugin", mode: "bad", env: []string{wire.CookieKey + "=" + wire.CookieValue}, stderr: badName, code: 1},
 		{

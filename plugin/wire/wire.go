@@ -27,6 +27,11 @@ const (
 	// gone, and the plugin ends its process at once.
 	EnvDeathFD = "FLAMINGOCK_DEATH_FD"
 
+	// EnvDevelop names the variable that says which plugins are being developed, for
+	// the command flamingock: name=path, with commas between them. A path is that of
+	// a program, or of the socket of one that runs already.
+	EnvDevelop = "FLAMINGOCK_PLUGIN_DEV"
+
 	// MaxMessage is the largest gRPC message, in bytes, in both directions.
 	MaxMessage = 64 << 20
 

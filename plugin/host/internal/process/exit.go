@@ -11,6 +11,8 @@ type Exit struct {
 	Code int
 	// Signal is the name of that signal.
 	Signal string
+	// Left tells that the host let go of it, or it of the host: it may live on.
+	Left bool
 	// Reason tells why the host killed it; "" where it did not.
 	Reason string
 	// Stderr is the end of its stderr, or the beginning of its crash report.
@@ -20,6 +22,10 @@ type Exit struct {
 // String tells how it ended, without what it wrote: "it ended with exit code 2".
 func (e Exit) String() string {
 	switch {
+	case e.Left && e.Reason != "":
+		return "the host left it, because " + e.Reason
+	case e.Left:
+		return "the connection to it ended"
 	case e.Reason != "":
 		return "the host killed it, because " + e.Reason
 	case e.Signal != "":
