@@ -30,15 +30,19 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, stop: stop}
 	go func() {
 		<-signals
+		if a.waits.Load() {
+			cancel(errInterrupted)
+			return
+		}
 		_, _ = fmt.Fprintln(stderr, "stopping after the present step; interrupt again to stop now")
 		close(stop)
 		<-signals
 		cancel(errInterrupted)
 	}()
 
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, stop: stop}
 	root := newRoot(a)
 	root.SetArgs(args)
 	root.SetIn(stdin)

@@ -37,7 +37,7 @@ those of Docker's configuration.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
-		newPluginNew(a), newPluginTest(a), newPluginSchema(a), newPluginDocs(a), newPluginSearch(a), newPluginInfo(a), newPluginInstall(a), newPluginInit(a), newPluginList(a), newPluginOutdated(a),
+		newPluginNew(a), newPluginDev(a), newPluginTest(a), newPluginSchema(a), newPluginDocs(a), newPluginSearch(a), newPluginInfo(a), newPluginInstall(a), newPluginInit(a), newPluginList(a), newPluginOutdated(a),
 		newPluginUpdate(a), newPluginRemove(a), newPluginVerify(a), newPluginMirror(a), newPluginBundle(a), newPluginPrune(a),
 		newPluginDoctor(a), newPluginBuild(a), newPluginPush(a), newPluginSign(a), newPluginKeygen(a), newPluginCatalog(a),
 	)

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/flamingock/flamingock-go/cmd/host/internal/develop"
 	"github.com/flamingock/flamingock-go/cmd/host/internal/terminal"
 	"github.com/flamingock/flamingock-go/registry"
 )
@@ -89,6 +91,8 @@ func (a *app) diagnose(cmd *cobra.Command) ([]finding, error) {
 		say("project", nil, "none here")
 		return out, nil
 	}
+	developed, err := a.developed(p)
+	say("development", err, developedNow(developed))
 	locked, err := a.lockedProject()
 	say("lock file", err, lockPath(p))
 	if err != nil {
@@ -126,4 +130,16 @@ func writable(dir string) error {
 		return err
 	}
 	return errors.Join(f.Close(), os.Remove(filepath.Clean(f.Name())))
+}
+
+// developedNow says which plugins are used that are being developed.
+func developedNow(list []develop.Override) string {
+	if len(list) == 0 {
+		return "only installed plugins are used"
+	}
+	var out []string
+	for _, d := range list {
+		out = append(out, fmt.Sprintf("%s is used from %s (%s)", d.Name, d.Path, offeredBy(d)))
+	}
+	return strings.Join(out, "; ")
 }

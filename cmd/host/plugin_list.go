@@ -15,7 +15,7 @@ type listedPlugin struct {
 	Version string `json:"version,omitempty"`
 	Source  string `json:"source,omitempty"`
 	Signer  string `json:"signer,omitempty"`
-	// State is installed, missing, changed, unlocked or local.
+	// State is installed, missing, changed, unlocked, local or development.
 	State string `json:"state"`
 	Path  string `json:"path,omitempty"`
 }
@@ -28,7 +28,8 @@ func newPluginList(a *app) *cobra.Command {
 
 A plugin is installed, missing (` + "`plugin install`" + ` gets it), changed (the file in the
 cache is not what the lock file says), unlocked (not in the lock file as the project
-file wants it), or local (in a folder).`,
+file wants it), local (in a folder), or in development (` + "`plugin dev`" + ` and the
+like let it take the place of another one).`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out, err := a.listPlugins(cmd)
@@ -62,13 +63,21 @@ func (a *app) listPlugins(cmd *cobra.Command) ([]listedPlugin, error) {
 	}
 	out := []listedPlugin{}
 	seen := map[string]bool{}
+	developed, err := a.developed(project)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range developed {
+		seen[d.Name] = true
+		out = append(out, listedPlugin{Name: d.Name, State: "development", Path: d.Path})
+	}
 	if project != nil {
 		p, err := a.lockedProject()
 		if err != nil {
 			return nil, err
 		}
 		for _, ref := range p.Plugins {
-			if fromRegistry(ref) {
+			if fromRegistry(ref) && !seen[ref.Name] {
 				seen[ref.Name] = true
 				one := p.listed(ref.Name)
 				one.Source = ref.Source

@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/flamingock/flamingock-go/cmd/host/internal/develop"
 	"github.com/flamingock/flamingock-go/cmd/host/internal/project"
 	"github.com/flamingock/flamingock-go/core/run"
 	"github.com/flamingock/flamingock-go/plugin/host"
+	"github.com/flamingock/flamingock-go/plugin/wire"
 	"github.com/flamingock/flamingock-go/registry"
 	"github.com/flamingock/flamingock-go/registry/lockfile"
 )
@@ -46,7 +48,12 @@ func (a *app) plugins(ctx context.Context, p *project.Project, log *slog.Logger)
 	if err != nil {
 		return nil, notFoundError{err}
 	}
-	locked, err := a.locked(ctx, p)
+	developed, err := a.developed(p)
+	if err != nil {
+		return nil, err
+	}
+	found = slices.DeleteFunc(found, func(f host.Found) bool { return isDeveloped(developed, f.Name) })
+	locked, err := a.locked(ctx, p, developed)
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +70,18 @@ func (a *app) plugins(ctx context.Context, p *project.Project, log *slog.Logger)
 		// whichever there is when a line arrives.
 		o.Redact = func(s string) string { return a.redactor.Redact(s) }
 		out = append(out, host.Open(o))
+	}
+	for _, d := range developed {
+		level := slog.LevelWarn
+		if d.Process == os.Getpid() {
+			level = slog.LevelDebug // this is `plugin dev`, which has said so
+		}
+		log.Log(ctx, level, "a plugin is used that is being developed, whatever is installed and locked", "plugin", d.Name, "path", d.Path, "offeredBy", offeredBy(d))
+		if d.Running {
+			add(host.Options{Name: d.Name, Attach: d.Path})
+		} else {
+			add(host.Options{Name: d.Name, Path: d.Path})
+		}
 	}
 	for _, l := range locked {
 		i := slices.IndexFunc(found, func(f host.Found) bool { return f.Name == l.Name })
@@ -84,6 +103,30 @@ func (a *app) plugins(ctx context.Context, p *project.Project, log *slog.Logger)
 	return out, nil
 }
 
+// developed returns the plugins that take the place of others while they are written.
+func (a *app) developed(p *project.Project) ([]develop.Override, error) {
+	dir := ""
+	if p != nil {
+		dir = p.Dir
+	}
+	out, err := develop.Overrides(os.Getenv(wire.EnvDevelop), dir)
+	if err != nil {
+		return nil, notFoundError{err}
+	}
+	return out, nil
+}
+
+func isDeveloped(list []develop.Override, name string) bool {
+	return slices.ContainsFunc(list, func(d develop.Override) bool { return d.Name == name })
+}
+
+func offeredBy(d develop.Override) string {
+	if d.Process == 0 {
+		return wire.EnvDevelop
+	}
+	return fmt.Sprintf("flamingock plugin dev, process %d", d.Process)
+}
+
 // named tells whether somebody named the folders of plugins: then they come before
 // what is installed.
 func (a *app) named(p *project.Project) bool {
@@ -91,8 +134,9 @@ func (a *app) named(p *project.Project) bool {
 }
 
 // locked returns the plugins of a project that come from a registry. What the lock
-// file names and is not installed is installed; nothing else is.
-func (a *app) locked(ctx context.Context, p *project.Project) ([]host.Options, error) {
+// file names and is not installed is installed; nothing else is, and nothing of what is
+// being developed.
+func (a *app) locked(ctx context.Context, p *project.Project, developed []develop.Override) ([]host.Options, error) {
 	if p == nil || !slices.ContainsFunc(p.Plugins, fromRegistry) {
 		return nil, nil
 	}
@@ -107,7 +151,7 @@ func (a *app) locked(ctx context.Context, p *project.Project) ([]host.Options, e
 	}
 	var out []host.Options
 	for _, ref := range p.Plugins {
-		if !fromRegistry(ref) {
+		if !fromRegistry(ref) || isDeveloped(developed, ref.Name) {
 			continue
 		}
 		l := lock.Plugin(ref.Name)

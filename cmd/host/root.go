@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,6 +28,8 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	stop           <-chan struct{}
+	// waits tells that the command only waits, so that the first interrupt ends it.
+	waits atomic.Bool
 
 	config     string
 	pipeline   string

@@ -37,7 +37,7 @@ func serveDebug(ctx context.Context, p *Plugin, stdout, stderr io.Writer) error 
 	if err != nil {
 		return fmt.Errorf("listen at %s: %w", socket, err)
 	}
-	_, _ = fmt.Fprintf(stderr, "%s %s waits, as process %d, for a debugger and for runs of flamingock with this variable:\n", p.Name, p.Version, os.Getpid())
+	_, _ = fmt.Fprintf(stderr, "%s %s waits as process %d: attach a debugger, and run flamingock with the variable that follows\n", p.Name, p.Version, os.Getpid())
 	if _, err := fmt.Fprintf(stdout, "%s=%s=%s\n", wire.EnvDevelop, p.Name, socket); err != nil {
 		return fmt.Errorf("say where the plugin waits: %w", err)
 	}

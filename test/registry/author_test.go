@@ -11,17 +11,23 @@ import (
 	"github.com/flamingock/flamingock-go/registry/artifact"
 )
 
+// asDeveloper lets go use this machine's caches, and not those of the team's empty home.
+func (m *team) asDeveloper() {
+	m.t.Helper()
+	for _, name := range []string{"GOMODCACHE", "GOCACHE", "GOPROXY"} {
+		value, err := exec.Command("go", "env", name).Output()
+		must(m.t, err)
+		m.env = append(m.env, name+"="+strings.TrimSpace(string(value)))
+	}
+}
+
 // TestAuthor goes the road of an author: a new plugin, its tests, a version of it in a
 // registry, and a project that uses it.
 func TestAuthor(t *testing.T) {
 	t.Parallel()
 	s := serve(t, true)
 	m := newTeam(t, oneStage)
-	for _, name := range []string{"GOMODCACHE", "GOCACHE", "GOPROXY"} { // not those of the team's empty home
-		value, err := exec.Command("go", "env", name).Output()
-		must(t, err)
-		m.env = append(m.env, name+"="+strings.TrimSpace(string(value)))
-	}
+	m.asDeveloper()
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	must(t, err)
 	m.must(0, "plugin new acme --target acme-cloud --sdk-dir "+root, "flamingock-plugin-acme/main.go", "go mod tidy && go test ./...")
