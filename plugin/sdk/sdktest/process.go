@@ -1,6 +1,8 @@
 package sdktest
 
 import (
+	"crypto/tls"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"testing"
@@ -36,13 +38,19 @@ func Main(p *sdk.Plugin) {
 }
 
 // Process starts the plugin at path, in whatever language it is written, as a
-// process that runs until the test ends. It has the test's environment.
+// process that runs until the test ends. It has the test's environment, and gets its
+// keys as from a host.
 func Process(t testing.TB, path string) Instance {
 	t.Helper()
 	logs := &buffer{}
+	hostTLS, keys, err := handOver(t)
+	if err != nil {
+		t.Fatalf("start %s: %v", path, err)
+	}
 	cmd := exec.CommandContext(t.Context(), path)
 	// The race detector would delay the end of the process by a second.
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", wire.EnvTLSFD+"=3", wire.EnvDeathFD+"=4")
+	cmd.ExtraFiles = keys
 	client := goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig: goplugin.HandshakeConfig{
 			ProtocolVersion: wire.ProtocolVersion, MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue,
@@ -50,7 +58,7 @@ func Process(t testing.TB, path string) Instance {
 		VersionedPlugins: map[int]goplugin.PluginSet{wire.ProtocolVersion: {wire.ServiceName: nil}},
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 		Cmd:              cmd,
-		AutoMTLS:         true,
+		TLSConfig:        hostTLS,
 		Logger:           hclog.NewNullLogger(),
 		Stderr:           logs,
 		GRPCDialOptions: []grpc.DialOption{
@@ -67,4 +75,31 @@ func Process(t testing.TB, path string) Instance {
 		t.Fatalf("%s does not speak gRPC", path)
 	}
 	return Instance{Conn: served.Conn, Logs: logs.String}
+}
+
+// handOver makes the keys of one launch, and the files by which the process gets them
+// (descriptor 3) and notices that the test is gone (4).
+func handOver(t testing.TB) (*tls.Config, []*os.File, error) {
+	hostTLS, keys, err := wire.NewKeys()
+	if err != nil {
+		return nil, nil, err
+	}
+	keysRead, keysWrite, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	deathRead, death, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	t.Cleanup(func() {
+		for _, f := range []*os.File{keysRead, deathRead, death} {
+			_ = f.Close()
+		}
+	})
+	// About 2 KiB: less than the smallest pipe holds, so this does not block.
+	if err := json.NewEncoder(keysWrite).Encode(keys); err != nil {
+		return nil, nil, err
+	}
+	return hostTLS, []*os.File{keysRead, deathRead}, keysWrite.Close()
 }

@@ -113,7 +113,7 @@ func Start(ctx context.Context, cfg Config) (*Process, error) {
 		return nil, err
 	}
 	p := &Process{cfg: cfg, dir: dir, ended: make(chan struct{})}
-	hostTLS, pluginTLS, err := newTLS()
+	hostTLS, pluginTLS, err := wire.NewKeys()
 	if err == nil {
 		err = p.prepare(pluginTLS)
 	} else {

@@ -1,4 +1,4 @@
-package process
+package wire
 
 import (
 	"crypto/ecdsa"
@@ -11,42 +11,40 @@ import (
 	"fmt"
 	"math/big"
 	"time"
-
-	"github.com/flamingock/flamingock-go/plugin/wire"
 )
 
-// newTLS makes the keys of one launch: an authority that lives no longer than
+// NewKeys makes the keys of one launch: an authority that lives no longer than
 // this call, and one certificate that it signed for each end. Nobody else can
 // connect to the plugin, and nobody else can pose as it.
 //
 // P-256, because go-plugin's own AutoMTLS takes P-521, whose handshake costs
 // several times the whole launch.
-func newTLS() (forHost *tls.Config, forPlugin wire.TLS, err error) {
+func NewKeys() (forHost *tls.Config, forPlugin TLS, err error) {
 	ca, err := newCertificate("flamingock host", authority, nil)
 	if err != nil {
-		return nil, wire.TLS{}, err
+		return nil, TLS{}, err
 	}
 	client, err := newCertificate("flamingock host", x509.ExtKeyUsageClientAuth, ca)
 	if err != nil {
-		return nil, wire.TLS{}, err
+		return nil, TLS{}, err
 	}
 	server, err := newCertificate("flamingock plugin", x509.ExtKeyUsageServerAuth, ca)
 	if err != nil {
-		return nil, wire.TLS{}, err
+		return nil, TLS{}, err
 	}
 	key, err := x509.MarshalPKCS8PrivateKey(server.key)
 	if err != nil {
-		return nil, wire.TLS{}, fmt.Errorf("encode private key: %w", err)
+		return nil, TLS{}, fmt.Errorf("encode private key: %w", err)
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(ca.leaf)
 	forHost = &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{client.leaf.Raw}, PrivateKey: client.key, Leaf: client.leaf}},
 		RootCAs:      roots,
-		ServerName:   wire.ServerName,
+		ServerName:   ServerName,
 		MinVersion:   tls.VersionTLS13,
 	}
-	forPlugin = wire.TLS{
+	forPlugin = TLS{
 		Cert:     encodePEM("CERTIFICATE", server.leaf.Raw),
 		Key:      encodePEM("PRIVATE KEY", key),
 		ClientCA: encodePEM("CERTIFICATE", ca.leaf.Raw),
@@ -87,7 +85,7 @@ func newCertificate(name string, usage x509.ExtKeyUsage, parent *certificate) (*
 		cert.IsCA = true
 		cert.KeyUsage = x509.KeyUsageCertSign
 	} else {
-		cert.DNSNames = []string{wire.ServerName}
+		cert.DNSNames = []string{ServerName}
 		cert.KeyUsage = x509.KeyUsageDigitalSignature
 		cert.ExtKeyUsage = []x509.ExtKeyUsage{usage}
 	}
