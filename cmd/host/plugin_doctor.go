@@ -87,6 +87,7 @@ func (a *app) diagnose(cmd *cobra.Command) ([]finding, error) {
 		return out, nil
 	}
 	say("cache", writable(c.Store().Dir()), c.Store().Dir())
+	say("confinement", nil, kernelText())
 	if p == nil {
 		say("project", nil, "none here")
 		return out, nil

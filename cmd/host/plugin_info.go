@@ -14,15 +14,17 @@ import (
 
 // pluginInfo is what there is to know about a version without its program.
 type pluginInfo struct {
-	Name        string             `json:"name"`
-	Version     string             `json:"version"`
-	Source      string             `json:"source"`
-	Digest      string             `json:"digest"`
-	Summary     string             `json:"summary,omitempty"`
-	Signer      string             `json:"signer,omitempty"`
-	Protocols   []string           `json:"protocols"`
-	Platforms   []string           `json:"platforms"`
-	Environment []string           `json:"environment,omitempty"`
+	Name        string   `json:"name"`
+	Version     string   `json:"version"`
+	Source      string   `json:"source"`
+	Digest      string   `json:"digest"`
+	Summary     string   `json:"summary,omitempty"`
+	Signer      string   `json:"signer,omitempty"`
+	Protocols   []string `json:"protocols"`
+	Platforms   []string `json:"platforms"`
+	Environment []string `json:"environment,omitempty"`
+	// Needs are what its process declares that it must be able to do; nil is nothing said.
+	Needs       *run.Needs         `json:"needs,omitempty"`
 	Targets     []string           `json:"targets,omitempty"`
 	Stores      []string           `json:"stores,omitempty"`
 	Templates   []string           `json:"templates,omitempty"`
@@ -87,7 +89,7 @@ func infoOf(r *registry.Resolution) (*pluginInfo, error) {
 	}
 	out := &pluginInfo{
 		Name: r.Plugin.Name, Version: r.Plugin.Version, Source: r.Plugin.Source, Digest: r.Plugin.Digest.String(), Summary: md.Summary,
-		Protocols: r.Plugin.Protocols, Environment: md.Environment, Annotations: r.Index.Annotations,
+		Protocols: r.Plugin.Protocols, Environment: md.Environment, Needs: md.Needs, Annotations: r.Index.Annotations,
 	}
 	if r.Plugin.Signer != nil {
 		out.Signer = r.Plugin.Signer.Fingerprint
@@ -133,6 +135,7 @@ func (a *app) showInfo(i *pluginInfo) {
 		{"audit stores", strings.Join(i.Stores, ", ")},
 		{"templates", strings.Join(i.Templates, ", ")},
 		{"variables", strings.Join(i.Environment, ", ")},
+		{"may", needsText(i.Needs)},
 		{"versions", strings.Join(versions, ", ")},
 		{"sources", i.Annotations["org.opencontainers.image.source"]},
 		{"licenses", i.Annotations["org.opencontainers.image.licenses"]},

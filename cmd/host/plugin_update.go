@@ -185,6 +185,9 @@ func changesText(dir string) (string, error) {
 
 // uses tells whether a project says the word by which it would meet a difference.
 func uses(text string, d compare.Difference) bool {
+	if d.Process {
+		return true
+	}
 	word := d.Operation
 	if word == "" {
 		word = d.Template + d.Driver

@@ -66,6 +66,7 @@ func (a *app) plugins(ctx context.Context, p *project.Project, log *slog.Logger)
 	var out []run.Plugin
 	add := func(o host.Options) {
 		o.Env, o.Logger, o.HostVersion = env[o.Name], log, version
+		o.Sandbox = sandbox(p, o.Name, o.Metadata)
 		// The engine makes its redactor later than its plugins; the app hands on
 		// whichever there is when a line arrives.
 		o.Redact = func(s string) string { return a.redactor.Redact(s) }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/flamingock/flamingock-go/core/audit"
@@ -48,6 +49,32 @@ type Metadata struct {
 	Templates []change.Template `json:"templates"`
 	// Environment names the variables that the plugin's process needs.
 	Environment []string `json:"environment,omitempty"`
+	// Needs are what the process must be able to do; nil where the plugin does not
+	// say, so that it cannot be confined.
+	Needs *Needs `json:"needs,omitempty"`
+}
+
+// Needs are what a plugin's process must be able to do. What every program needs (its
+// libraries, certificates, name resolution) is not named, nor are the files that the
+// configuration and the plugin's variables name: those it may read. Paths are absolute,
+// or begin with ~/, or are {config:property}: what that property of the configuration of
+// a target system or audit store names.
+type Needs struct {
+	// Network is to connect by TCP, Exec to start other programs.
+	Network bool     `json:"network,omitempty"`
+	Exec    bool     `json:"exec,omitempty"`
+	Read    []string `json:"read,omitempty"`
+	Write   []string `json:"write,omitempty"`
+}
+
+// ConfiguredProperty returns the property that a path of Needs stands for; false where
+// it is a path.
+func ConfiguredProperty(path string) (string, bool) {
+	rest, ok := strings.CutPrefix(path, "{config:")
+	if !ok {
+		return "", false
+	}
+	return strings.CutSuffix(rest, "}")
 }
 
 // Config names a target system or audit store and how to reach it.

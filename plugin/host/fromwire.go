@@ -34,6 +34,12 @@ func (s *session) targetError(f *pluginv1.Failure) *run.TargetError {
 		TargetCode: s.text(f.GetTargetCode(), wordBytes),
 		Hint:       s.text(f.GetHint(), messageBytes),
 	}
+	if s.plugin.confined.Load() && denied(e.Message) {
+		if e.Hint != "" {
+			e.Hint += "; or "
+		}
+		e.Hint += s.plugin.opts.confinedHint()
+	}
 	if e.Message == "" {
 		e.Message = "it gave no reason"
 	}

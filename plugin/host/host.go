@@ -14,8 +14,10 @@ package host
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 
@@ -32,6 +34,9 @@ var ErrClosed = errors.New("the plugin was closed")
 // says.
 var ErrChanged = process.ErrChanged
 
+var errUndeclared = errors.New("it must be confined (`sandbox: {mode: required}`), and does not declare what it needs; " +
+	"ask its author to, or allow it with `sandbox: {mode: off}`")
+
 // Plugin is one plugin. It implements run.Plugin and is safe for concurrent use.
 //
 // Its process starts when it is first needed, once. Where it crashes, what was
@@ -42,6 +47,9 @@ type Plugin struct {
 	start func(ctx context.Context, r *relay.Relay) (peer, error)
 	// known returns the metadata that is known without a process, or nil.
 	known func() (*run.Metadata, error)
+
+	// confined tells whether the process that was started last is.
+	confined atomic.Bool
 
 	mu      sync.Mutex
 	current *launch
@@ -116,15 +124,21 @@ func (p *Plugin) startProcess(ctx context.Context, r *relay.Relay) (peer, error)
 	if p.opts.Path == "" {
 		return nil, errors.New("no path was given")
 	}
+	// An error was told before a start.
+	md, _ := p.known()
 	env := p.opts.Env
-	if env == nil {
-		if md, err := p.known(); err == nil && md != nil {
-			env = md.Environment
-		}
+	if env == nil && md != nil {
+		env = md.Environment
 	}
+	confine, err := p.opts.confinement(md)
+	if err != nil {
+		return nil, err
+	}
+	p.confined.Store(confine != nil && process.KernelLevel() > 0)
 	proc, err := process.Start(ctx, process.Config{
 		Path:      p.opts.Path,
 		Reading:   p.takeReading(),
+		Confine:   confine,
 		Env:       env,
 		Handshake: p.opts.Handshake,
 		Relay:     r,
@@ -279,6 +293,9 @@ func (p *Plugin) startError(ctx context.Context, err error, known *run.Metadata)
 		crash := newCrashError(p.origin(), version, doing, early.Exit)
 		crash.detail = early.Error()
 		return crash
+	}
+	if p.confined.Load() && errors.Is(err, fs.ErrPermission) {
+		return p.origin().errorf("%s: %w; %s", doing, err, p.opts.confinedHint())
 	}
 	return p.origin().errorf("%s: %w", doing, err)
 }

@@ -125,7 +125,7 @@ func difference(file, process *run.Metadata) string {
 		return fmt.Sprintf("template %q differs", name)
 	}
 	if !sameJSON(file, process) {
-		return "the summary, the protocols or the environment differ"
+		return "the summary, the protocols, the environment or the needs differ"
 	}
 	return ""
 }

@@ -34,6 +34,8 @@ type Options struct {
 	// TMPDIR, LANG, LC_ALL, TZ, the proxy variables and SSL_CERT_FILE and _DIR. Nil
 	// means those that its metadata names.
 	Env []string
+	// Sandbox confines the process to what the plugin declares; nil does not.
+	Sandbox *Sandbox
 	// Logger gets the plugin's log records, with their level and the attribute
 	// "plugin". Defaults to discarding them.
 	Logger *slog.Logger

@@ -33,3 +33,29 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+// TestDocs makes sure that the smallest plugin that README and docs show is the one that
+// Write writes.
+func TestDocs(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "new")
+	if _, err := scaffold.Write(scaffold.Options{Dir: dir, Name: "acme"}); err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(filepath.Join(dir, "main.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(program), "\n"); n >= 100 {
+		t.Errorf("it has %d lines", n)
+	}
+	for _, name := range []string{"README.md", "docs/plugins.md"} {
+		page, err := os.ReadFile(filepath.Join("..", "..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "```go\n" + string(program) + "```\n"; !strings.Contains(string(page), want) {
+			t.Errorf("%s does not show this:\n%s", name, want)
+		}
+	}
+}

@@ -23,6 +23,7 @@ type metadata struct {
 	Templates []templateMetadata `json:"templates"`
 	// Environment names variables.
 	Environment []string `json:"environment,omitempty"`
+	Needs       *Needs   `json:"needs,omitempty"`
 }
 
 type driverMetadata struct {
@@ -101,6 +102,7 @@ type catalog struct {
 var (
 	pluginName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 	word       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	neededPath = regexp.MustCompile(`^(/|~/|\{config:[A-Za-z0-9_]+\}$)`)
 	variable   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	semver     = regexp.MustCompile(`^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
 )
@@ -114,6 +116,7 @@ func newCatalog(p *Plugin) (*catalog, error) {
 			Templates: []templateMetadata{},
 
 			Environment: p.Environment,
+			Needs:       p.Needs,
 		},
 		drivers:   map[string]driver{},
 		templates: map[string]template{},
@@ -129,6 +132,13 @@ func newCatalog(p *Plugin) (*catalog, error) {
 	for _, name := range p.Environment {
 		if !variable.MatchString(name) {
 			errs = append(errs, fmt.Errorf("it needs the variable %q; a variable's name has letters, digits and _", name))
+		}
+	}
+	if p.Needs != nil {
+		for _, path := range slices.Concat(p.Needs.Read, p.Needs.Write) {
+			if !neededPath.MatchString(path) {
+				errs = append(errs, fmt.Errorf("it needs the path %q; a path is absolute, begins with ~/, or is {config:property}", path))
+			}
 		}
 	}
 	for i, d := range p.Drivers {

@@ -32,9 +32,27 @@ type Plugin struct {
 	// It gets no others, but for those that every program needs (PATH, HOME, TZ,
 	// proxies, certificates), and a project can give it fewer or more.
 	Environment []string
+	// Needs are what the process must be able to do, to which the host confines it
+	// where the system has the means; nil lets it do everything.
+	Needs *Needs
 	// Stores are the types of audit store that the plugin offers. One with the
 	// Type of a driver is the same word in the user's configuration.
 	Stores []StoreDriver
+}
+
+// Needs are what a plugin's process must be able to do. What every program needs (its
+// libraries, certificates, name resolution, temporary files) is not named, nor are the
+// files that the configuration and the variables of Environment name: those it may
+// read. Paths, of files or of folders with all in them, are absolute, or begin with ~/,
+// or are {config:property}: what that property of the configuration of a target system
+// or audit store names.
+type Needs struct {
+	// Network is to connect by TCP. Listening is never allowed.
+	Network bool `json:"network,omitempty"`
+	// Exec is to start other programs.
+	Exec  bool     `json:"exec,omitempty"`
+	Read  []string `json:"read,omitempty"`
+	Write []string `json:"write,omitempty"`
 }
 
 // Driver is one type of target system; made by NewDriver.

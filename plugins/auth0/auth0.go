@@ -18,6 +18,7 @@ const Version = "0.1.0"
 func New() *sdk.Plugin {
 	return &sdk.Plugin{
 		Name: "auth0", Version: Version, Summary: "Auth0",
+		Needs: &sdk.Needs{Network: true},
 		Drivers: []sdk.Driver{
 			sdk.NewDriver(sdk.DriverSpec[Config, *Conn]{
 				Type: "auth0", Summary: "an Auth0 tenant", Open: open, Health: health, Ready: ready,

@@ -13,6 +13,7 @@ const Version = "0.1.0"
 func New() *sdk.Plugin {
 	return &sdk.Plugin{
 		Name: "couchbase", Version: Version, Summary: "Couchbase",
+		Needs: &sdk.Needs{Network: true},
 		Stores: []sdk.StoreDriver{
 			sdk.NewStore(sdk.StoreSpec[Config]{Type: "couchbase", Summary: "collections of a Couchbase bucket", Open: open}),
 		},

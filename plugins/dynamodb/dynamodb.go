@@ -36,6 +36,12 @@ func New() *sdk.Plugin {
 			"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
 			"AWS_CA_BUNDLE", "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT", "AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE",
 		},
+		Needs: &sdk.Needs{
+			Network: true,
+			Read:    []string{"~/.aws"},
+			// Where the AWS SDK keeps tokens of single sign-on.
+			Write: []string{"~/.aws/sso/cache", "~/.aws/cli/cache"},
+		},
 		Stores: []sdk.StoreDriver{
 			sdk.NewStore(sdk.StoreSpec[StoreConfig]{Type: "dynamodb", Summary: "DynamoDB tables of an account and region", Open: openStore}),
 		},

@@ -32,6 +32,12 @@ func New() *sdk.Plugin {
 		},
 		Templates:   []sdk.Template{template()},
 		Environment: variables(),
+		Needs: &sdk.Needs{
+			Network: true,
+			Read:    []string{"~/.aws"},
+			// Where the AWS SDK keeps tokens of single sign-on.
+			Write: []string{"~/.aws/sso/cache", "~/.aws/cli/cache"},
+		},
 	}
 }
 

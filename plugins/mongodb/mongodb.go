@@ -19,6 +19,7 @@ const Version = "0.1.0"
 func New() *sdk.Plugin {
 	return &sdk.Plugin{
 		Name: "mongodb", Version: Version, Summary: "MongoDB, and what speaks its protocol",
+		Needs: &sdk.Needs{Network: true},
 		Drivers: []sdk.Driver{
 			sdk.NewDriver(sdk.DriverSpec[Config, *Conn]{
 				Type: "mongodb", Aliases: []string{"mongo"}, Summary: "a MongoDB database",

@@ -43,6 +43,12 @@ func New() *sdk.Plugin {
 			"PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGSERVICE", "PGSERVICEFILE",
 			"PGSSLMODE", "PGSSLCERT", "PGSSLKEY", "PGSSLROOTCERT", "PGSSLPASSWORD", "PGAPPNAME", "PGCONNECT_TIMEOUT", "PGOPTIONS", "PGTZ",
 		},
+		Needs: &sdk.Needs{
+			Network: true,
+			Read:    []string{"~/.pgpass", "~/.pg_service.conf", "~/.postgresql"},
+			// The files of SQLite.
+			Write: []string{"{config:path}"},
+		},
 		Stores: stores(),
 	}
 }

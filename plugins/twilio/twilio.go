@@ -19,6 +19,7 @@ const Version = "0.1.0"
 func New() *sdk.Plugin {
 	return &sdk.Plugin{
 		Name: "twilio", Version: Version, Summary: "Twilio",
+		Needs: &sdk.Needs{Network: true},
 		Drivers: []sdk.Driver{
 			sdk.NewDriver(sdk.DriverSpec[Config, *Conn]{
 				Type: "twilio", Summary: "a Twilio account", Open: open, Health: health,

@@ -31,6 +31,8 @@ type Difference struct {
 	Template  string `json:"template,omitempty"`
 	Operation string `json:"operation,omitempty"`
 	Driver    string `json:"driver,omitempty"`
+	// Process tells that it is about what the plugin's process may do.
+	Process bool `json:"process,omitempty"`
 	// Field is the path of a field, as in set.name; "" for the whole.
 	Field string `json:"field,omitempty"`
 	// Text says what it is in words.
@@ -38,6 +40,9 @@ type Difference struct {
 }
 
 func (d Difference) String() string {
+	if d.Process {
+		return "its process: " + d.Text
+	}
 	where := "template " + d.Template
 	if d.Driver != "" {
 		where = "target system " + d.Driver
@@ -62,6 +67,44 @@ type metadata struct {
 		Configuration any      `json:"configuration"`
 		Apply         any      `json:"apply"`
 	} `json:"templates"`
+	Needs *needs `json:"needs"`
+}
+
+// needs are what a plugin declares that its process must be able to do.
+type needs struct {
+	Network bool     `json:"network"`
+	Exec    bool     `json:"exec"`
+	Read    []string `json:"read"`
+	Write   []string `json:"write"`
+}
+
+// moreNeeds says what the process of the new version may do and that of the present one
+// may not.
+func moreNeeds(a, b *needs) []Difference {
+	if a == nil {
+		return nil // it may do everything
+	}
+	var more []string
+	if b == nil {
+		more = append(more, "do everything: it declares its needs no longer")
+		b = &needs{}
+	}
+	if b.Network && !a.Network {
+		more = append(more, "connect by TCP")
+	}
+	if b.Exec && !a.Exec {
+		more = append(more, "start programs")
+	}
+	if paths := minus(b.Read, a.Read); len(paths) > 0 {
+		more = append(more, "read "+strings.Join(paths, ", "))
+	}
+	if paths := minus(b.Write, a.Write); len(paths) > 0 {
+		more = append(more, "write "+strings.Join(paths, ", "))
+	}
+	if len(more) == 0 {
+		return nil
+	}
+	return []Difference{{Kind: Added, Process: true, Breaking: true, Text: "it may now " + strings.Join(more, "; ")}}
 }
 
 // Metadata compares what two versions of a plugin offer, as `describe` prints it.
@@ -76,6 +119,7 @@ func Metadata(before, after []byte) ([]Difference, error) {
 	var out []Difference
 	out = append(out, both(drivers(a), drivers(b))...)
 	out = append(out, both(templates(a), templates(b))...)
+	out = append(out, moreNeeds(a.Needs, b.Needs)...)
 	slices.SortStableFunc(out, func(x, y Difference) int {
 		return cmp.Or(cmp.Compare(x.Driver, y.Driver), cmp.Compare(x.Template, y.Template), cmp.Compare(x.Operation, y.Operation), cmp.Compare(x.Field, y.Field))
 	})

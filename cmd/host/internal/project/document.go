@@ -263,7 +263,7 @@ func projectKeys() shape {
 	return shape{
 		"service": nil, "profiles": nil, "pluginDir": nil, "packages": nil, "vars": nil, "metadata": nil,
 		"outOfOrder": nil, "yaml": nil, "actor": nil, "cache": nil,
-		"plugins":       {anyKey: {"source": nil, "version": nil, "env": nil}},
+		"plugins":       {anyKey: {"source": nil, "version": nil, "env": nil, "sandbox": {"mode": nil, "read": nil, "write": nil, "exec": nil}}},
 		"auditStore":    nil,
 		"targetSystems": {anyKey: nil},
 		"secretSinks":   {anyKey: {"directory": nil, "command": nil}},

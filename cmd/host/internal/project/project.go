@@ -46,7 +46,25 @@ type PluginRef struct {
 	Name, Source, Version string
 	// Env names the variables that its process gets; nil means those it asks for.
 	Env      []string
+	Sandbox  Sandbox
 	Position diag.Position
+}
+
+// The modes of a Sandbox beside "" and "on", which confine a plugin where that is
+// possible.
+const (
+	SandboxOff      = "off"
+	SandboxRequired = "required"
+)
+
+// Sandbox says how far the processes of a plugin are confined to what it declares.
+type Sandbox struct {
+	Mode string `json:"mode"`
+	// Read and Write are paths that it may use beyond that, absolute once read.
+	Read  []string `json:"read"`
+	Write []string `json:"write"`
+	// Exec lets it start programs.
+	Exec bool `json:"exec"`
 }
 
 // Options say what overrides the file.
@@ -228,6 +246,7 @@ type pluginRef struct {
 	Source  string   `json:"source"`
 	Version string   `json:"version"`
 	Env     []string `json:"env"`
+	Sandbox Sandbox  `json:"sandbox"`
 }
 
 type lockSettings struct {
@@ -448,16 +467,37 @@ func (r *reader) relative(typ string, values map[string]any) {
 	values["path"] = filepath.Join(r.p.Dir, path)
 }
 
+// absolute makes a path start at the project's folder, or at the user's for ~/.
+func (r *reader) absolute(path string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		if home, err := os.UserHomeDir(); err == nil {
+			return filepath.Join(home, rest)
+		}
+	}
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(r.p.Dir, path)
+}
+
 func (r *reader) plugins(f file) {
 	for _, name := range slices.Sorted(mapKeys(f.Plugins)) {
 		ref := f.Plugins[name]
+		pointer := "/plugins/" + escape(name)
+		if !slices.Contains([]string{"", "on", SandboxOff, SandboxRequired}, ref.Sandbox.Mode) {
+			r.problem(pointer+"/sandbox/mode", "bad-value", "write on, off or required", "plugins: %q is no mode of a sandbox", ref.Sandbox.Mode)
+		}
+		for _, list := range [][]string{ref.Sandbox.Read, ref.Sandbox.Write} {
+			for i, path := range list {
+				list[i] = r.absolute(path)
+			}
+		}
 		r.p.Plugins = append(r.p.Plugins, PluginRef{
-			Name: name, Source: ref.Source, Version: ref.Version, Env: ref.Env, Position: r.doc.at("/plugins/" + escape(name)),
+			Name: name, Source: ref.Source, Version: ref.Version, Env: ref.Env, Sandbox: ref.Sandbox, Position: r.doc.at(pointer),
 		})
 		if ref.Source == "" {
 			continue
 		}
-		pointer := "/plugins/" + escape(name)
 		if _, err := registry.ParseSource(ref.Source); err != nil {
 			r.problem(pointer+"/source", "bad-value", "write it as registry.example.com/acme/"+name, "plugins: %v", err)
 		}

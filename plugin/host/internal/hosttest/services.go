@@ -186,6 +186,16 @@ func (s *changes) Preview(_ context.Context, req *pluginv1.PreviewRequest) (*plu
 		}
 		lines = []string{string(doc)}
 	default:
+		if what, ok := strings.CutPrefix(id, "try "); ok {
+			err := try(what)
+			if err == nil {
+				lines = []string{"allowed"}
+				break
+			}
+			return &pluginv1.PreviewResponse{Failure: &pluginv1.Failure{
+				Code: pluginv1.Code_CODE_PERMISSION, Message: err.Error(),
+			}}, nil
+		}
 		return &pluginv1.PreviewResponse{Failure: &pluginv1.Failure{
 			Code: pluginv1.Code_CODE_UNSUPPORTED, Message: "no preview of " + id,
 		}}, nil

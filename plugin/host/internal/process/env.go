@@ -1,7 +1,9 @@
 package process
 
 import (
+	"fmt"
 	"os"
+	"runtime"
 	"slices"
 
 	"github.com/hashicorp/go-plugin"
@@ -30,6 +32,12 @@ func (p *Process) environment(goPlugin []string) []string {
 		}
 	}
 	env = append(env, goPlugin...)
+	if p.cfg.Confine != nil {
+		env = append(env,
+			"TMPDIR="+p.dir, // it may write nowhere else
+			// Go would look in /proc for the limits of its control group, as was done here.
+			fmt.Sprintf("GOMAXPROCS=%d", runtime.GOMAXPROCS(0)))
+	}
 	return append(env,
 		plugin.EnvUnixSocketDir+"="+p.dir,
 		wire.EnvTLSFD+"=3",

@@ -67,6 +67,8 @@ type Config struct {
 	Path string
 	// Reading makes sure of the executable's digest; nil allows any.
 	Reading *Reading
+	// Confine says what it may do; nil lets it do everything.
+	Confine *Confinement
 	// Env names the variables that are passed on, beside those of Allowed.
 	Env []string
 	// Handshake is how long the process may take until it is ready.
@@ -305,7 +307,11 @@ func (p *Process) start() error {
 		}
 	}()
 	err := errors.New(p.why)
-	if !p.killed {
+	switch {
+	case p.killed:
+	case p.cfg.Confine != nil:
+		err = p.startConfined(p.cfg.Confine)
+	default:
 		err = p.cmd.Start()
 	}
 	if err != nil {
