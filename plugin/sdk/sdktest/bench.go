@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/flamingock/flamingock-go/plugin/proto/pluginv1"
+	"github.com/flamingock/flamingock-go/plugin/sdk"
 )
 
 // Rule is one promise of every plugin.
@@ -64,8 +65,9 @@ type metadata struct {
 	Protocols []string           `json:"protocols"`
 	Drivers   []driverMetadata   `json:"drivers"`
 	Templates []templateMetadata `json:"templates"`
-	// Environment are the variables that its process wants.
-	Environment []string `json:"environment"`
+	// Environment are the variables that its process wants, Needs what else.
+	Environment []string   `json:"environment"`
+	Needs       *sdk.Needs `json:"needs"`
 }
 
 type driverMetadata struct {
