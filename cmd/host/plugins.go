@@ -178,7 +178,7 @@ func (a *app) locked(ctx context.Context, p *project.Project, developed []develo
 		if err != nil {
 			return nil, fmt.Errorf("plugin %s %s: %w", l.Name, l.Version, err)
 		}
-		out = append(out, host.Options{Path: installed.Path, SHA256: installed.Digest.Encoded(), Name: ref.Name, Metadata: md})
+		out = append(out, host.Options{Path: installed.Path, SHA256: installed.Digest.Encoded(), Memory: memoryDir(), Name: ref.Name, Metadata: md})
 	}
 	return out, nil
 }
@@ -192,6 +192,16 @@ func (a *app) inFolder(p *project.Project, name string) bool {
 	}
 	found, err := host.Find(a.folders(p)...)
 	return err == nil && slices.ContainsFunc(found, func(f host.Found) bool { return f.Name == name })
+}
+
+// memoryDir is where it is remembered which programs were read and found right: of this
+// user alone, wherever the cache of plugins is. "" remembers nothing.
+func memoryDir() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "flamingock", "read")
 }
 
 // unlocked says why the lock file does not have what the project asks for; "" where

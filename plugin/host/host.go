@@ -92,7 +92,7 @@ func Open(o Options) *Plugin {
 		p.start = func(ctx context.Context, r *relay.Relay) (peer, error) { return attach(ctx, &p.opts, r) }
 	}
 	if o.SHA256 != "" && runtime.NumCPU() > 1 {
-		p.reading = process.Read(o.Path, o.SHA256)
+		p.reading = process.Read(o.Path, o.SHA256, o.Memory)
 	}
 	return p
 }
@@ -104,7 +104,7 @@ func (p *Plugin) takeReading() *process.Reading {
 	r := p.reading
 	p.reading = nil
 	if r == nil && p.opts.SHA256 != "" {
-		r = process.Read(p.opts.Path, p.opts.SHA256)
+		r = process.Read(p.opts.Path, p.opts.SHA256, p.opts.Memory)
 	}
 	return r
 }

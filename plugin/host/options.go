@@ -23,6 +23,10 @@ type Options struct {
 	// SHA256 is the digest that the executable must have, in hex; it is read before
 	// each start, and what was read is what is started. Defaults to allowing any.
 	SHA256 string
+	// Memory is a folder of this user's where it is remembered what was read and found
+	// right, so that it is read again only when it has changed (by its change time, on
+	// Linux). Defaults to reading always.
+	Memory string
 	// Name is what the plugin must call itself. Defaults to what follows Prefix
 	// in the file's name; where that does not begin so, any name is right.
 	Name string

@@ -21,13 +21,13 @@ func TestMain(m *testing.M) { os.Exit(e2etest.Main(m)) }
 // team is a folder in which somebody runs the command, with a cache and a
 // configuration of its own.
 type team struct {
-	t   *testing.T
+	t   testing.TB
 	dir string
 	env []string
 	bin string
 }
 
-func newTeam(t *testing.T, project string) *team {
+func newTeam(t testing.TB, project string) *team {
 	t.Helper()
 	home := t.TempDir()
 	m := &team{t: t, dir: filepath.Join(home, "project"), bin: filepath.Join(home, "flamingock")}
@@ -102,7 +102,7 @@ func words(s string) []string {
 }
 
 // realVersion publishes the sql plugin as it was built here, and returns its version.
-func realVersion(t *testing.T, source string, m *team) string {
+func realVersion(t testing.TB, source string, m *team) string {
 	t.Helper()
 	program := filepath.Join(e2etest.Binaries(t), "flamingock-plugin-sql")
 	var offered struct {

@@ -23,7 +23,7 @@ type said struct {
 
 // dev is a running `plugin dev`.
 type dev struct {
-	t     *testing.T
+	t     testing.TB
 	cmd   *exec.Cmd
 	lines chan said
 }

@@ -28,21 +28,26 @@ type Reading struct {
 const readSize = 1 << 20
 
 // Read begins to read an executable, which must have a digest by SHA-256, in hex. The
-// caller ends it by Config.Reading or by Stop.
-func Read(path, digest string) *Reading {
+// caller ends it by Config.Reading or by Stop. Where memory, a folder, is not "", what
+// was found right is remembered there, and not read again until it changes.
+func Read(path, digest, memory string) *Reading {
 	r := &Reading{stop: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(r.done)
-		r.file, r.err = r.read(path, digest)
+		r.file, r.err = r.read(path, digest, memory)
 	}()
 	return r
 }
 
-func (r *Reading) read(path, digest string) (*os.File, error) {
+func (r *Reading) read(path, digest, memory string) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
+	if remembers(memory, digest, f) {
+		return f, nil
+	}
+	before, _ := stampOf(f)
 	hash := sha256.New()
 	_, err = io.CopyBuffer(hash, stoppable{f, r.stop}, make([]byte, readSize))
 	if got := hex.EncodeToString(hash.Sum(nil)); err == nil && got != digest {
@@ -52,6 +57,8 @@ func (r *Reading) read(path, digest string) (*os.File, error) {
 		_ = f.Close()
 		return nil, err
 	}
+	// Where that is not possible it is read again next time, which is all.
+	_ = remember(memory, digest, f, before)
 	return f, nil
 }
 

@@ -29,6 +29,10 @@ func program(t *testing.T, name, to string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return sum(data)
+}
+
+func sum(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
 }
@@ -38,7 +42,7 @@ func TestReplacedAfterItWasRead(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "plugin")
 	digest := program(t, "true", path)
-	p := &Process{cfg: Config{Path: path, Reading: Read(path, digest), Logger: slog.New(slog.DiscardHandler)}}
+	p := &Process{cfg: Config{Path: path, Reading: Read(path, digest, ""), Logger: slog.New(slog.DiscardHandler)}}
 	<-p.cfg.Reading.done
 	other := path + ".other"
 	program(t, "false", other)
@@ -54,7 +58,7 @@ func TestReplacedAfterItWasRead(t *testing.T) {
 	if err := p.cmd.Wait(); err != nil {
 		t.Errorf("what ran was not the file that was read: %v", err)
 	}
-	again := &Process{cfg: Config{Path: path, Reading: Read(path, digest)}}
+	again := &Process{cfg: Config{Path: path, Reading: Read(path, digest, "")}}
 	if err := again.prepare(wire.TLS{}); !errors.Is(err, ErrChanged) {
 		t.Errorf("it is started again: %v", err)
 	}
