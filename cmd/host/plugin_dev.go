@@ -163,12 +163,13 @@ func (d *dev) once(ctx context.Context) error {
 		}
 		d.before = now
 	}
-	o := develop.Override{Name: name, Path: path}
+	o := develop.Override{Name: name, Path: path, Metadata: d.before}
 	if d.source.Debug {
 		d.running.Stop()
 		if d.running, err = develop.Start(ctx, path, name, d.app.stderr); err != nil {
 			return err
 		}
+		o.Metadata = nil // of one that runs it is asked
 		o.Path, o.Running, event.Path, event.Process = d.running.Socket, true, d.running.Socket, d.running.Process
 	}
 	if d.offer, err = d.renew(o); err != nil {

@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/flamingock/flamingock-go/cmd/host/internal/project"
+	"github.com/flamingock/flamingock-go/core/run"
+	"github.com/flamingock/flamingock-go/plugin/host"
 	"github.com/flamingock/flamingock-go/registry"
 	"github.com/flamingock/flamingock-go/registry/artifact"
 	"github.com/flamingock/flamingock-go/registry/lockfile"
@@ -126,6 +128,7 @@ func (a *app) installPlugins(ctx context.Context, opts installOptions) error {
 	if err != nil {
 		return err
 	}
+	fresh := map[string]*run.Metadata{} // what was not locked before
 	for _, ref := range refs {
 		l := p.lock.Plugin(ref.Name)
 		why := unlocked(ref, l)
@@ -147,6 +150,9 @@ func (a *app) installPlugins(ctx context.Context, opts installOptions) error {
 			return missingPlugin(err)
 		}
 		p.lock.Set(r.Plugin)
+		if fresh[ref.Name], err = host.ParseMetadata(r.Metadata, r.Plugin.Name); err != nil {
+			return fmt.Errorf("plugin %s %s: %w", r.Plugin.Name, r.Plugin.Version, err)
+		}
 	}
 	if err := p.tidy(opts.locked); err != nil {
 		return err
@@ -158,7 +164,7 @@ func (a *app) installPlugins(ctx context.Context, opts installOptions) error {
 	if err != nil {
 		return err
 	}
-	return a.showInstalled(p, refs, changed)
+	return a.showInstalled(p, refs, fresh, changed)
 }
 
 // tidy takes out of the lock file what the project file no longer names.
@@ -196,9 +202,12 @@ type installedPlugin struct {
 	Source  string `json:"source"`
 	Digest  string `json:"digest"`
 	Signer  string `json:"signer,omitempty"`
+	// Needs are what its process declares that it must be able to do, where it was not
+	// locked before; null is nothing said.
+	Needs *run.Needs `json:"needs,omitempty"`
 }
 
-func (a *app) showInstalled(p *lockedProject, refs []project.PluginRef, changed bool) error {
+func (a *app) showInstalled(p *lockedProject, refs []project.PluginRef, fresh map[string]*run.Metadata, changed bool) error {
 	out := make([]installedPlugin, 0, len(refs))
 	for _, ref := range refs {
 		l := p.lock.Plugin(ref.Name)
@@ -206,12 +215,20 @@ func (a *app) showInstalled(p *lockedProject, refs []project.PluginRef, changed 
 		if l.Signer != nil {
 			one.Signer = l.Signer.Fingerprint
 		}
+		if md := fresh[ref.Name]; md != nil {
+			one.Needs = md.Needs
+		}
 		out = append(out, one)
 	}
 	if a.json() {
 		return a.writeJSON(map[string]any{"plugins": out, "lockFile": p.path, "changed": changed})
 	}
 	w := a.out()
+	for _, one := range out {
+		if fresh[one.Name] != nil {
+			w.Printf("%s %s may: %s\n", one.Name, one.Version, needsText(one.Needs))
+		}
+	}
 	switch {
 	case len(refs) == 0:
 		w.Printf("%s names no plugin with a source\n", p.File)

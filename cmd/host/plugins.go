@@ -81,7 +81,13 @@ func (a *app) plugins(ctx context.Context, p *project.Project, log *slog.Logger)
 		if d.Running {
 			add(host.Options{Name: d.Name, Attach: d.Path})
 		} else {
-			add(host.Options{Name: d.Name, Path: d.Path})
+			o := host.Options{Name: d.Name, Path: d.Path}
+			if d.Metadata != nil {
+				if o.Metadata, err = host.ParseMetadata(d.Metadata, d.Name); err != nil {
+					return nil, fmt.Errorf("plugin %s, which is being developed: %w", d.Name, err)
+				}
+			}
+			add(o)
 		}
 	}
 	for _, l := range locked {

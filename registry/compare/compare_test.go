@@ -64,3 +64,26 @@ func TestMetadata(t *testing.T) {
 		t.Errorf("the same: %v, %v", same, err)
 	}
 }
+
+func TestNeeds(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ before, after, want string }{
+		{`{}`, `{"needs": {"exec": true}}`, ""},
+		{`{"needs": {"network": true, "read": ["/a"]}}`, `{"needs": {"read": ["/a"]}}`, ""},
+		{`{"needs": {"read": ["/a"]}}`, `{"needs": {"network": true, "exec": true, "read": ["/a", "/b"], "write": ["~/c"]}}`,
+			"its process: it may now connect by TCP; start programs; read /b; write ~/c"},
+		{`{"needs": {}}`, `{}`, "its process: it may now do everything: it declares its needs no longer"},
+	} {
+		got, err := compare.Metadata([]byte(c.before), []byte(c.after))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := ""
+		for _, d := range got {
+			text += d.String()
+		}
+		if text != c.want {
+			t.Errorf("from %s to %s: %q, want %q", c.before, c.after, text, c.want)
+		}
+	}
+}

@@ -125,7 +125,8 @@ func TestCommand(t *testing.T) {
 	m := newTeam(t, "pipeline: {stages: [{name: all, location: changes}]}\n")
 	m.must(10, "apply", "install the plugin that provides it")
 	v := realVersion(t, source, m)
-	out := m.must(0, "plugin install "+source, "found in "+source+", signed by sha256:", "installed", "keep it under version control")
+	out := m.must(0, "plugin install "+source, "found in "+source+", signed by sha256:", "installed",
+		"sql "+v+" may: connect by TCP; read ~/.pgpass, ~/.pg_service.conf, ~/.postgresql; write what `path` of the configuration names", "keep it under version control")
 	if strings.Count(out, "found in") != 1 {
 		t.Errorf("it says twice what it found:\n%s", out)
 	}
@@ -136,7 +137,7 @@ func TestCommand(t *testing.T) {
 	m.must(0, "plugin list", "sql", v, "installed", source)
 	m.must(0, "plugin verify", "✓ sql "+v)
 	m.must(0, "plugin doctor", "is installed")
-	m.must(0, "plugin info sql", "SQLite", "digest", "sqlite, postgresql, mysql")
+	m.must(0, "plugin info sql", "SQLite", "digest", "sqlite, postgresql, mysql", "may           connect by TCP")
 	m.must(0, "apply", "1 applied")
 	m.must(0, "plugin install --locked --offline", "as "+filepath.Join(m.dir, lockfile.Name)+" says")
 	if m.read(lockfile.Name) != lock {

@@ -21,6 +21,8 @@ type Override struct {
 	// Path is that of the program, or of a socket where Running.
 	Path    string `json:"path"`
 	Running bool   `json:"running"`
+	// Metadata is what it says that it offers; nil where that is not known.
+	Metadata json.RawMessage `json:"metadata,omitempty"`
 	// Process is the process that offers it; 0 where the environment names it.
 	Process int `json:"process"`
 }
