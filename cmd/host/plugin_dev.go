@@ -116,6 +116,7 @@ func (d *dev) run(ctx context.Context, dir string) (err error) {
 		err = errors.Join(err, d.offer.Close())
 	}()
 	for {
+		files := develop.Look(d.source.Dir) // a change while it is built is a change
 		if err := d.once(ctx); err != nil {
 			if ctx.Err() != nil {
 				return nil // the user has ended it
@@ -126,14 +127,17 @@ func (d *dev) run(ctx context.Context, dir string) (err error) {
 			d.say(devEvent{Event: "failed", Error: d.app.redactor.Redact(err.Error())})
 		}
 		d.say(devEvent{Event: "watching", Path: d.source.Dir})
-		if d.wait(ctx) != nil {
+		if d.source.Build != "" {
+			files = develop.Look(d.source.Dir) // the build may write here
+		}
+		if d.wait(ctx, files) != nil {
 			return nil // the user has ended it
 		}
 	}
 }
 
 // wait waits for a change. It says when a program that is to run has ended.
-func (d *dev) wait(ctx context.Context) error {
+func (d *dev) wait(ctx context.Context, files develop.Files) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if r := d.running; r != nil {
@@ -145,7 +149,7 @@ func (d *dev) wait(ctx context.Context) error {
 			}
 		}()
 	}
-	return develop.Watch(ctx, d.source.Dir)
+	return develop.Watch(ctx, d.source.Dir, files)
 }
 
 // once builds, offers and tries the plugin.

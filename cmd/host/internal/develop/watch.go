@@ -13,17 +13,18 @@ import (
 // look is how often a folder is looked at.
 const look = 300 * time.Millisecond
 
+// Files are those of a folder at one moment.
+type Files map[string]stamp
+
 // stamp is what tells one version of a file from another.
 type stamp struct {
 	size     int64
 	modified time.Time
 }
 
-// Watch returns when a file in dir has changed and nothing changes any more, or when
-// ctx ends. What begins with a dot is left out, as are folders of what is built or
-// downloaded.
-func Watch(ctx context.Context, dir string) error {
-	before := scan(dir)
+// Watch returns when the files in dir are not those of before and nothing changes any
+// more, or when ctx ends.
+func Watch(ctx context.Context, dir string, before Files) error {
 	last := before
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
@@ -33,7 +34,7 @@ func Watch(ctx context.Context, dir string) error {
 			return context.Cause(ctx)
 		case <-ticker.C:
 		}
-		now := scan(dir)
+		now := Look(dir)
 		if !maps.Equal(now, before) && maps.Equal(now, last) {
 			return nil
 		}
@@ -41,12 +42,13 @@ func Watch(ctx context.Context, dir string) error {
 	}
 }
 
-var ignored = []string{"node_modules", "__pycache__", "dist", "target", "vendor"}
+var ignored = []string{"node_modules", "__pycache__", "dist"}
 
-// scan returns the files of a folder. What cannot be looked at is as if it were not
-// there: it may come.
-func scan(dir string) map[string]stamp {
-	out := map[string]stamp{}
+// Look returns the files of a folder. What begins with a dot is left out, as are folders
+// of what is built or downloaded. What cannot be looked at is as if it were not there: it
+// may come.
+func Look(dir string) Files {
+	out := Files{}
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
