@@ -70,8 +70,10 @@ func TestNeeds(t *testing.T) {
 	for _, c := range []struct{ before, after, want string }{
 		{`{}`, `{"needs": {"exec": true}}`, ""},
 		{`{"needs": {"network": true, "read": ["/a"]}}`, `{"needs": {"read": ["/a"]}}`, ""},
-		{`{"needs": {"read": ["/a"]}}`, `{"needs": {"network": true, "exec": true, "read": ["/a", "/b"], "write": ["~/c"]}}`,
-			"its process: it may now connect by TCP; start programs; read /b; write ~/c"},
+		{
+			`{"needs": {"read": ["/a"]}}`, `{"needs": {"network": true, "exec": true, "read": ["/a", "/b"], "write": ["~/c"]}}`,
+			"its process: it may now connect by TCP; start programs; read /b; write ~/c",
+		},
 		{`{"needs": {}}`, `{}`, "its process: it may now do everything: it declares its needs no longer"},
 	} {
 		got, err := compare.Metadata([]byte(c.before), []byte(c.after))
