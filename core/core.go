@@ -74,16 +74,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e := &Engine{cfg: cfg, redactor: &secret.Redactor{}}
 	e.log = slog.New(e.redactor.Handler(cfg.Logger.Handler()))
-	e.resolver = &secret.Resolver{
-		Vars:     cfg.Vars,
-		Redactor: e.redactor,
-		ReadFile: func(name string) ([]byte, error) {
-			if !filepath.IsAbs(name) {
-				name = filepath.Join(root, name)
-			}
-			return os.ReadFile(name)
-		},
-	}
+	e.resolver = secret.NewResolver(root, cfg.Vars, e.redactor)
 	if cfg.EncryptionKey != "" {
 		key, err := e.resolver.String(cfg.EncryptionKey)
 		if err != nil {

@@ -94,6 +94,9 @@ func (d *dev) run(ctx context.Context, dir string) (err error) {
 	default:
 		return usageError{fmt.Errorf("--run %q: use validate, plan, apply or none", d.then)}
 	}
+	if d.source.Build != "" && d.source.Program == "" {
+		return usageError{errors.New("--build needs --program: the program that it makes")}
+	}
 	if d.source.Dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
@@ -113,18 +116,21 @@ func (d *dev) run(ctx context.Context, dir string) (err error) {
 	d.app.waits.Store(true)
 	defer func() {
 		d.running.Stop()
-		err = errors.Join(err, d.offer.Close())
+		err = errors.Join(err, d.offer.Close(), d.source.Clear())
 	}()
 	for {
 		files := develop.Look(d.source.Dir) // a change while it is built is a change
 		if err := d.once(ctx); err != nil {
-			if ctx.Err() != nil {
-				return nil // the user has ended it
+			if d.ended(ctx) {
+				return nil
 			}
 			if errors.Is(err, develop.ErrTaken) {
 				return err
 			}
 			d.say(devEvent{Event: "failed", Error: d.app.redactor.Redact(err.Error())})
+		}
+		if d.ended(ctx) {
+			return nil
 		}
 		d.say(devEvent{Event: "watching", Path: d.source.Dir})
 		if d.source.Build != "" {
@@ -133,6 +139,19 @@ func (d *dev) run(ctx context.Context, dir string) (err error) {
 		if d.wait(ctx, files) != nil {
 			return nil // the user has ended it
 		}
+	}
+}
+
+// ended tells whether the user has ended it: while it waits, or in the midst of a run,
+// which then ends its step first.
+func (d *dev) ended(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return true
+	case <-d.app.stop:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -212,6 +231,8 @@ func (d *dev) try(ctx context.Context) {
 		// What it says goes beside the lines of this command.
 		sub.stdout = d.app.stderr
 	}
+	d.app.waits.Store(false)
+	defer d.app.waits.Store(true)
 	err := root.ExecuteContext(ctx)
 	if err != nil && !errors.As(err, &planned{}) {
 		sub.showError(err)

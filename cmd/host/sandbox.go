@@ -46,15 +46,7 @@ func configuredPaths(p *project.Project, md *run.Metadata, property string) []st
 		}
 		return false
 	}
-	resolver := &secret.Resolver{
-		Vars: p.Config.Vars, Redactor: &secret.Redactor{},
-		ReadFile: func(name string) ([]byte, error) {
-			if !filepath.IsAbs(name) {
-				name = filepath.Join(p.Dir, name)
-			}
-			return os.ReadFile(name)
-		},
-	}
+	resolver := secret.NewResolver(p.Dir, p.Config.Vars, &secret.Redactor{})
 	var out []string
 	var walk func(key string, v any)
 	walk = func(key string, v any) {
@@ -108,8 +100,9 @@ func pathsIn(text string, isPath bool) []string {
 				part = filepath.Join(home, rest)
 			}
 		}
-		if filepath.IsAbs(part) {
-			add(filepath.Clean(part))
+		// A stroke between words names no folder.
+		if part = filepath.Clean(part); filepath.IsAbs(part) && part != "/" {
+			add(part)
 		}
 	}
 	if text != "" && !filepath.IsAbs(text) && !strings.HasPrefix(text, "~") {

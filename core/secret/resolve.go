@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -48,6 +49,16 @@ func (e *UnresolvedError) Error() string {
 
 // Unwrap returns the cause.
 func (e *UnresolvedError) Unwrap() error { return e.Cause }
+
+// NewResolver returns a resolver of a project in the folder root.
+func NewResolver(root string, vars map[string]string, redactor *Redactor) *Resolver {
+	return &Resolver{Vars: vars, Redactor: redactor, ReadFile: func(name string) ([]byte, error) {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(root, name)
+		}
+		return os.ReadFile(name)
+	}}
+}
 
 // Lookup returns the value of one reference.
 func (r *Resolver) Lookup(ref Reference) (string, error) {

@@ -3,6 +3,7 @@ package host
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -29,8 +30,9 @@ type Sandbox struct {
 // LandlockVersion returns the version of Landlock that the kernel has; 0 is none.
 func LandlockVersion() int { return process.KernelLevel() }
 
-// confinement returns what the process may do; nil where it is not confined.
-func (o *Options) confinement(md *run.Metadata) (*process.Confinement, error) {
+// confinement returns what the process may do, which gets the variables of env; nil where
+// it is not confined.
+func (o *Options) confinement(md *run.Metadata, env []string) (*process.Confinement, error) {
 	s := o.Sandbox
 	if s == nil {
 		return nil, nil
@@ -46,7 +48,7 @@ func (o *Options) confinement(md *run.Metadata) (*process.Confinement, error) {
 		configured = s.Configured("")
 	}
 	// The user named these too.
-	for _, name := range md.Environment {
+	for _, name := range env {
 		if value := os.Getenv(name); filepath.IsAbs(value) {
 			configured = append(configured, value)
 			if info, err := os.Lstat(value); err == nil && info.Mode()&os.ModeSymlink != 0 {
@@ -66,10 +68,15 @@ func (o *Options) confinement(md *run.Metadata) (*process.Confinement, error) {
 	}
 	for _, need := range md.Needs.Write {
 		for _, path := range o.expand(need) {
-			// What is not there yet is made, and a database has files beside it.
 			c.Write = append(c.Write, path)
-			if info, err := os.Stat(path); err != nil || !info.IsDir() {
-				c.Write = append(c.Write, filepath.Dir(path))
+			if info, err := os.Stat(path); err == nil && info.IsDir() {
+				continue
+			}
+			// What is not there yet is made, and a database has files beside it: where a
+			// link leads.
+			c.Write = append(c.Write, filepath.Dir(path))
+			if real, err := filepath.EvalSymlinks(path); err == nil {
+				c.Write = append(c.Write, filepath.Dir(real))
 			}
 		}
 	}
@@ -104,9 +111,15 @@ func (o *Options) confinedHint() string {
 		"`plugins: {" + name + ": {sandbox: {read: [/path]}}}` in flamingock.yaml (write: for writing, exec: true for programs), or `sandbox: {mode: off}`"
 }
 
-// denied tells whether a message may be about something that confinement denied.
-func denied(message string) bool {
-	message = strings.ToLower(message)
-	return strings.Contains(message, "permission denied") || strings.Contains(message, "operation not permitted") ||
-		strings.Contains(message, "unable to open database file") // SQLite's way to say so
+// refusal is how the system says that it denied something, after what that was. Servers
+// say "permission denied for" what belongs to them.
+var refusal = regexp.MustCompile(`(?i)(^|: )(permission denied|operation not permitted)($|[^ ]| [^f]| f[^o])`)
+
+// denied tells whether a failure may be about something that confinement denied. One that
+// has a code of the target's comes from there, but for SQLite's, which is in the plugin.
+func denied(message, targetCode string) bool {
+	if strings.Contains(message, "unable to open database file") {
+		return true
+	}
+	return targetCode == "" && refusal.MatchString(message)
 }

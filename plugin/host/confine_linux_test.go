@@ -82,6 +82,12 @@ func TestConfined(t *testing.T) {
 			t.Parallel()
 			secrets, data := t.TempDir(), t.TempDir()
 			secret, certificate, database := filepath.Join(secrets, "id_rsa"), filepath.Join(secrets, "ca.pem"), filepath.Join(data, "app.db")
+			// A database behind a link has its journal where the link leads.
+			behind, linked := filepath.Join(t.TempDir(), "real.db"), filepath.Join(data, "linked.db")
+			write(t, behind, "x", 0o600)
+			if err := os.Symlink(behind, linked); err != nil {
+				t.Fatal(err)
+			}
 			write(t, secret, "hunter2", 0o600)
 			write(t, certificate, "x", 0o600)
 			listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -95,7 +101,7 @@ func TestConfined(t *testing.T) {
 				Write: []string{filepath.Dir(path)}, // for the test's own file
 				Configured: func(property string) []string {
 					if property == "path" {
-						return []string{database}
+						return []string{database, linked}
 					}
 					return []string{certificate, database}
 				},
@@ -114,6 +120,8 @@ func TestConfined(t *testing.T) {
 			a.allowed("write " + database + "-journal")
 			a.allowed("truncate " + database)
 			a.allowed("remove " + database)
+			a.allowed("write " + linked)
+			a.allowed("write " + behind + "-journal")
 			a.allowed("temp")
 			a.allowed("read /etc/resolv.conf")
 			a.allowed("lookup localhost")

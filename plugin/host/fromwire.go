@@ -34,7 +34,7 @@ func (s *session) targetError(f *pluginv1.Failure) *run.TargetError {
 		TargetCode: s.text(f.GetTargetCode(), wordBytes),
 		Hint:       s.text(f.GetHint(), messageBytes),
 	}
-	if s.plugin.confined.Load() && denied(e.Message) {
+	if s.plugin.confined.Load() && denied(e.Message, e.TargetCode) {
 		if e.Hint != "" {
 			e.Hint += "; or "
 		}

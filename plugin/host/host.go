@@ -130,7 +130,7 @@ func (p *Plugin) startProcess(ctx context.Context, r *relay.Relay) (peer, error)
 	if env == nil && md != nil {
 		env = md.Environment
 	}
-	confine, err := p.opts.confinement(md)
+	confine, err := p.opts.confinement(md, env)
 	if err != nil {
 		return nil, err
 	}

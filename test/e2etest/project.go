@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/flamingock/flamingock-go/plugins/dynamodb/dynamotest"
+	"github.com/flamingock/flamingock-go/test/optest"
 )
 
 // built is where the binaries of this test process are.
@@ -100,11 +100,6 @@ func root() string {
 // Main runs the tests and removes the binaries.
 func Main(m *testing.M, more ...string) int {
 	plugins = append(plugins, more...)
-	// These tests wait for processes more than they work.
-	flag.Parse()
-	if err := flag.Set("test.parallel", "8"); err != nil {
-		panic(err)
-	}
 	if err := os.Setenv(secretVariable, dynamotest.SecretAccessKey); err != nil {
 		panic(err)
 	}
@@ -113,7 +108,7 @@ func Main(m *testing.M, more ...string) int {
 			_ = os.RemoveAll(b.dir)
 		}
 	}()
-	return m.Run()
+	return optest.Main(m)
 }
 
 // Project is a project in a folder of its own.

@@ -11,7 +11,7 @@ import (
 
 // Lease is that of the locks of a trial. It must be longer than a busy machine keeps
 // a process from running.
-const Lease = 4 * time.Second
+const Lease = 5 * time.Second
 
 // Trial is a project whose processes are killed and frozen, and its audit store. Its
 // first change is base, which a test applies before; most tests have one more, x.

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Main runs tests that wait for servers more than they work: more of them at once than
+// Main runs tests that wait for servers and processes more than they work: more of them at once than
 // there are processors.
 func Main(m *testing.M) int {
 	flag.Parse()

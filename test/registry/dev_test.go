@@ -71,10 +71,10 @@ func (d *dev) next() []said {
 	}
 }
 
-// TestDev develops a plugin while a project uses it.
-func TestDev(t *testing.T) {
-	t.Parallel()
-	m := newTeam(t, oneStage+"plugins:\n  acme: {source: registry.invalid/acme, version: 1.0.0}\n")
+// acme is a team with a new plugin, and a project with a change for it.
+func acme(t *testing.T, project string) *team {
+	t.Helper()
+	m := newTeam(t, oneStage+project)
 	m.asDeveloper()
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	must(t, err)
@@ -86,9 +86,17 @@ func TestDev(t *testing.T) {
 	}
 	m.write("flamingock.yaml", strings.Replace(m.read("flamingock.yaml"), "db: {type: sqlite, path: app.db}", "db: {type: acme, path: data}", 1))
 	m.write("changes/_0001__Shop.yaml", "id: one\nauthor: a\ntargetSystem: db\ntemplate: acme\napply: {key: a, value: one}\nrollback: auto\n")
+	return m
+}
+
+// TestDev develops a plugin while a project uses it.
+func TestDev(t *testing.T) {
+	t.Parallel()
+	m := acme(t, "plugins:\n  acme: {source: registry.invalid/acme, version: 1.0.0}\n")
 	// What is locked is not there, and need not be.
 	m.must(126, "validate", "plugin acme is not in plugins.lock.yaml; run `flamingock plugin install`")
 	m.must(126, "plugin dev nowhere", "there is no folder")
+	m.must(2, "plugin dev --build make", "--build needs --program")
 	m.must(2, "plugin dev --run all", `--run "all": use validate, plan, apply or none`)
 
 	d := m.dev()
@@ -100,6 +108,7 @@ func TestDev(t *testing.T) {
 	m.must(0, "validate", warning, "flamingock plugin dev, process")
 	m.must(0, "apply", "1 applied")
 	m.must(0, "plugin list", "acme", "development")
+	m.must(1, "plugin doctor", "acme is used from", "confinement")
 	m.must(1, "plugin dev flamingock-plugin-acme --run none", "plugin acme is being developed already, by process")
 
 	// A change is built, compared and used; one that does not compile leaves what was.
@@ -128,24 +137,16 @@ func TestDev(t *testing.T) {
 	if err := d.cmd.Wait(); err != nil {
 		t.Errorf("interrupted, it ended with %v", err)
 	}
+	if left := files(t, filepath.Join(m.dir, ".flamingock", "dev")); len(left) > 0 {
+		t.Errorf("it leaves %v", left)
+	}
 	m.must(126, "validate", "plugin acme is not in plugins.lock.yaml")
 }
 
 // TestDebug attaches runs to a plugin that waits for a debugger.
 func TestDebug(t *testing.T) {
 	t.Parallel()
-	m := newTeam(t, oneStage)
-	m.asDeveloper()
-	root, err := filepath.Abs(filepath.Join("..", ".."))
-	must(t, err)
-	m.must(0, "plugin new acme --sdk-dir "+root)
-	tidy := exec.CommandContext(t.Context(), "go", "mod", "tidy")
-	tidy.Dir = filepath.Join(m.dir, "flamingock-plugin-acme")
-	if out, err := tidy.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	m.write("flamingock.yaml", strings.Replace(m.read("flamingock.yaml"), "db: {type: sqlite, path: app.db}", "db: {type: acme, path: data}", 1))
-	m.write("changes/_0001__Shop.yaml", "id: one\nauthor: a\ntargetSystem: db\ntemplate: acme\napply: {key: a, value: one}\nrollback: auto\n")
+	m := acme(t, "")
 	d := m.dev("--debug", "--run", "plan")
 	first := d.next()
 	if len(first) != 2 || first[0].Process == 0 || first[1].ExitCode != 0 {

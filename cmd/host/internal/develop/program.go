@@ -23,6 +23,7 @@ type Source struct {
 	Dir string
 	// Build is what makes Program, for a shell in Dir. Defaults to building the Go
 	// package in Dir; where there is a Program and no Build, nothing is to be made.
+	// With a Build there must be a Program.
 	Build string
 	// Program is the executable, relative to Dir. Defaults to what Go makes.
 	Program string
@@ -32,6 +33,8 @@ type Source struct {
 	Debug bool
 	// Output gets what a build says.
 	Output io.Writer
+
+	made string // what Go made
 }
 
 // Make builds the program, and returns its path and its name. A program that a run
@@ -40,7 +43,7 @@ func (s *Source) Make(ctx context.Context) (path, name string, err error) {
 	path = filepath.Join(s.Dir, s.Program)
 	var cmd *exec.Cmd
 	switch {
-	case s.Build != "":
+	case s.Build != "": // there is a Program
 		cmd = exec.CommandContext(ctx, "sh", "-c", s.Build) //nolint:gosec // the user's own command
 	case s.Program == "":
 		if err := os.MkdirAll(s.Out, 0o700); err != nil {
@@ -70,14 +73,22 @@ func (s *Source) Make(ctx context.Context) (path, name string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	if s.Build == "" && s.Program == "" {
+	if s.Program == "" {
 		final := filepath.Join(s.Out, host.Prefix+md.Name)
 		if err := os.Rename(path, final); err != nil {
 			return "", "", fmt.Errorf("build: %w", err)
 		}
-		path = final
+		path, s.made = final, final
 	}
 	return path, md.Name, nil
+}
+
+// Clear removes what Make made.
+func (s *Source) Clear() error {
+	if s.made == "" {
+		return nil
+	}
+	return os.Remove(s.made)
 }
 
 // Describe returns what a program says that it offers, as JSON; nil where it does not
