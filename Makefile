@@ -34,7 +34,7 @@ build: ## Build the command and every plugin into bin/
 	$(build) -o bin/flamingock ./cmd/host
 	$(build) -o bin/ $(addprefix ./,$(plugins))
 	@# What a plugin offers, beside it, so that the command can know without starting it.
-	for plugin in $(notdir $(plugins)); do \
+	@for plugin in $(notdir $(plugins)); do \
 		bin/$$plugin describe > bin/$$plugin.json.new; \
 		mv bin/$$plugin.json.new bin/$$plugin.json; \
 	done
@@ -53,7 +53,7 @@ bin/test:
 	mkdir -p $@
 	CGO_ENABLED=0 go build -o $@/flamingock ./cmd/host
 	CGO_ENABLED=0 go build -o $@/ $(addprefix ./,$(plugins))
-	for plugin in $(notdir $(plugins)); do $@/$$plugin describe > $@/$$plugin.json; done
+	@for plugin in $(notdir $(plugins)); do $@/$$plugin describe > $@/$$plugin.json; done
 
 .PHONY: test
 test: bin/test ## Run the tests that need nothing but Go
