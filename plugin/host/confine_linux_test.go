@@ -211,6 +211,15 @@ func TestConfinedHost(t *testing.T) {
 		if err := exec.Command("/bin/true").Run(); err != nil {
 			t.Fatal(err)
 		}
+		// By its first thread the kernel judges who may signal this process and look into
+		// it: a plugin may, where that has the same restrictions.
+		status, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/status", os.Getpid()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(status), "NoNewPrivs:\t0") {
+			t.Fatalf("after %d starts the first thread of this process is restricted", i+1)
+		}
 	}
 }
 

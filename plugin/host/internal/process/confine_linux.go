@@ -75,11 +75,7 @@ func (p *Process) startConfined(c *Confinement) error {
 		return fmt.Errorf("confine it: %w", err)
 	}
 	defer unix.Close(ruleset) //nolint:errcheck // nothing was written
-	started := make(chan error)
-	go func() {
-		// Only this thread is restricted, and with it the process that it starts. It
-		// ends with this goroutine, as nobody unlocks it.
-		runtime.LockOSThread()
+	return onLostThread(func() error {
 		err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 		if err == nil {
 			if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), 0, 0); errno != 0 { //nolint:gosec // a file descriptor
@@ -87,12 +83,29 @@ func (p *Process) startConfined(c *Confinement) error {
 			}
 		}
 		if err != nil {
-			started <- fmt.Errorf("confine it: %w", err)
+			return fmt.Errorf("confine it: %w", err)
+		}
+		return p.cmd.Start()
+	})
+}
+
+// onLostThread calls f on a thread that ends afterwards, so that f may restrict it: only
+// that thread, and what it starts. It is never the first one of this process, which would
+// not end, and by whose restrictions the kernel judges who may signal the process or look
+// into it.
+func onLostThread(f func() error) error {
+	result := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// While this waits, the first thread cannot be taken again.
+			defer runtime.UnlockOSThread()
+			result <- onLostThread(f)
 			return
 		}
-		started <- p.cmd.Start()
+		result <- f() // nobody unlocks the thread: it ends with this goroutine
 	}()
-	return <-started
+	return <-result
 }
 
 // ruleset makes the rules. The caller closes it.
