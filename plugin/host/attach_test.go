@@ -4,6 +4,7 @@ package host_test
 
 import (
 	"bufio"
+	"errors"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -81,6 +82,11 @@ func TestAttach(t *testing.T) {
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("it ended with %v", err)
+	}
+	// The process may be gone a moment before its connections are seen to be, and
+	// is then missed during the call.
+	if _, err := b.Preview(t.Context(), entry("a", `"v"`)); !errors.As(err, new(*host.CrashError)) {
+		t.Errorf("got %v, want a crash", err)
 	}
 	_, err = b.Preview(t.Context(), entry("a", `"v"`))
 	wantError(t, err, "plugin memory (target db): preview change \"a\": the instance (version 1.0.0) in which it was opened is gone, so it must be opened again: the connection to it ended")
