@@ -248,16 +248,11 @@ func (r *runner) items(ctx context.Context, items []*item) (err error) {
 			}
 		case plan.Run, plan.Resume:
 			if r.groups(it) {
-				j := i + 1
-				for j < len(items) && j-i < size.n && r.groups(items[j]) && r.binding(items[j]) == r.binding(it) {
-					j++
-				}
-				begin := time.Now()
-				if err := r.group(ctx, c, items[i:j]); err != nil {
+				n, err := r.grouped(ctx, c, items[i:], &size)
+				if err != nil {
 					return err
 				}
-				size.adapt(j-i, time.Since(begin))
-				i = j
+				i += n
 				continue
 			}
 			if err := r.single(ctx, c, it); err != nil {
@@ -296,7 +291,11 @@ func stopped(ctx context.Context) error {
 
 // groupSize adapts how many changes share one append, so that a group takes a
 // fraction of a second whatever its changes cost.
-type groupSize struct{ n int }
+type groupSize struct {
+	n int
+	// quick: the last group took no longer, so that the next one is expected soon.
+	quick bool
+}
 
 const (
 	groupTime = 250 * time.Millisecond
@@ -304,6 +303,7 @@ const (
 )
 
 func (g *groupSize) adapt(n int, took time.Duration) {
+	g.quick = took <= groupTime
 	switch {
 	case took > 2*groupTime:
 		g.n = 1

@@ -107,3 +107,13 @@ func (c *chain) flush() error {
 	c.batch = audit.Batch{}
 	return c.r.append(b)
 }
+
+// flushAside is flush beside what the caller does next, which learns from the
+// channel how it ended, and must.
+func (c *chain) flushAside() <-chan error {
+	b := c.batch
+	c.batch = audit.Batch{}
+	written := make(chan error, 1)
+	go func() { written <- c.r.append(b) }()
+	return written
+}

@@ -1,34 +1,125 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/flamingock/flamingock-go/core/audit"
 	"github.com/flamingock/flamingock-go/core/change"
 	"github.com/flamingock/flamingock-go/core/secret"
 )
 
-// group applies transactional changes of one target. Their STARTED entries are
-// one append, together with the ends of those before; each change is a
-// transaction of its own, with a marker.
-func (r *runner) group(ctx context.Context, c *chain, items []*item) error {
+// grouped applies the transactional changes at the head of items that share a
+// target, group after group, and returns how many there were. Each change is a
+// transaction of its own, with a marker. Their STARTED entries are one append for a
+// whole group, together with the ends of those before; where groups are quick it is
+// written while the one before is under way, so that nobody waits for it.
+func (r *runner) grouped(ctx context.Context, c *chain, items []*item, size *groupSize) (int, error) {
+	total := 1
+	for total < len(items) && r.groups(items[total]) && r.binding(items[total]) == r.binding(items[0]) {
+		total++
+	}
+	g := &sequence{r: r, chain: c, items: items[:total]}
+	for g.done < total {
+		err, stop := g.next(ctx, size), stopped(ctx)
+		switch {
+		case stop != nil && g.done < total:
+			g.withdraw("stopped before it began")
+			return g.done, cmp.Or(err, stop)
+		case err != nil:
+			g.withdraw("an earlier change failed before it began")
+			return g.done, err
+		}
+	}
+	return g.done, nil
+}
+
+// sequence is transactional changes that follow each other on one target.
+type sequence struct {
+	r     *runner
+	chain *chain
+	items []*item
+	// works are those of the changes that are recorded as started; done of them
+	// were handed over.
+	works []Work
+	done  int
+	// err is why no more can be started.
+	err error
+}
+
+// start makes works and STARTED entries, until n more changes than are done are
+// started or nothing can be any more.
+func (g *sequence) start(n int) {
+	for len(g.works) < min(g.done+n, len(g.items)) && g.err == nil {
+		it := g.items[len(g.works)]
+		var w Work
+		if w, g.err = g.r.work(it.change, DirectionApply, nil); g.err == nil {
+			g.works = append(g.works, w)
+			g.chain.add(g.r.entry(it.change, audit.Started))
+		}
+	}
+}
+
+// withdraw takes back what was started and not handed over.
+func (g *sequence) withdraw(why string) {
+	g.r.withdraw(g.chain, g.items[g.done:len(g.works)], why)
+	g.works = g.works[:g.done]
+}
+
+// next applies the next group, and records the start of the one after it.
+func (g *sequence) next(ctx context.Context, size *groupSize) error {
+	if g.done == len(g.works) {
+		// Nothing is started ahead. What could not be made ready before may need what
+		// those before it have done.
+		g.err = nil
+		g.start(size.n)
+		if g.done == len(g.works) {
+			return g.err
+		}
+		if err := g.chain.flush(); err != nil {
+			return g.notStarted(g.done, err)
+		}
+	}
+	n := min(size.n, len(g.works)-g.done)
+	before := len(g.works)
+	if size.quick {
+		g.start(n + min(groupMost, 2*n))
+	}
+	written := g.chain.flushAside()
+	begin := time.Now()
+	first := g.done
+	g.done += n
+	err := g.r.group(ctx, g.chain, g.items[first:g.done], g.works[first:g.done])
+	clear(g.works[first:g.done])
+	if werr := <-written; werr != nil {
+		if err == nil && len(g.works) > before {
+			return g.notStarted(before, werr)
+		}
+		g.works = g.works[:before]
+		return errors.Join(err, werr)
+	}
+	size.adapt(n, time.Since(begin))
+	return err
+}
+
+// notStarted forgets the works from number n on: nobody knows whether they are
+// recorded as started, so they can be neither applied nor withdrawn.
+func (g *sequence) notStarted(n int, err error) error {
+	g.works = g.works[:n]
+	return g.r.notBegun(g.items[n], err)
+}
+
+// group applies transactional changes of one target that are recorded as started.
+func (r *runner) group(ctx context.Context, c *chain, items []*item, works []Work) error {
 	target, err := r.open(ctx, r.Known[items[0].change.ID].Binding)
 	if err != nil {
 		return err
 	}
-	works := make([]Work, len(items))
-	for i, it := range items {
-		if works[i], err = r.work(it.change, DirectionApply, nil); err != nil {
-			return err
-		}
-	}
-	for _, it := range items {
-		c.add(r.entry(it.change, audit.Started))
-	}
-	if err := c.flush(); err != nil {
-		return r.notBegun(items[0], err)
+	for i := range works {
+		works[i].Lease = r.held.Remaining()
 	}
 	obs := &observer{r: r, items: items, chain: c}
 	err = target.Execute(ctx, works, obs)
