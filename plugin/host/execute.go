@@ -15,8 +15,8 @@ import (
 
 const (
 	// window is how many works a plugin gets ahead, so that it does not wait for
-	// the host between one and the next.
-	window = 64
+	// the host between one and the next, nor while it holds the ends of some back.
+	window = 128
 	// checkpointBytes bounds the data of one checkpoint, which is kept in the
 	// audit store.
 	checkpointBytes = 8 << 20

@@ -431,6 +431,9 @@ func (p *Process) waitAsking(graceful func(ctx context.Context) error) bool {
 			if err != nil {
 				return p.wait(drainTime)
 			}
+			// Nothing more is said. A server that ends gracefully waits for its
+			// streams, and those of go-plugin would not end before the connection.
+			_ = p.conn.Close()
 		}
 	}
 }
