@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -25,9 +26,14 @@ const (
 	// terminateTime is for the same after SIGTERM; the host waits one second.
 	terminateTime = 800 * time.Millisecond
 	// goodbyeTime is for answers that are on their way. go-plugin's own streams
-	// never end by themselves, so that it always passes.
+	// never end by themselves: where the host does not close the connection it passes.
 	goodbyeTime = 3 * time.Millisecond
 )
+
+// garbage is the percentage by which the heap may grow between two collections: a
+// plugin's process is short-lived and its heap small, and at Go's 100 it would collect
+// every few milliseconds.
+const garbage = 400
 
 // Serve is the main function of a plugin's process. Called with the argument
 // "describe" the process prints what the plugin offers, as JSON; with the argument
@@ -39,6 +45,9 @@ const (
 // Nothing may be written to os.Stdout before Serve is called: the host reads
 // there how to connect.
 func Serve(p *Plugin) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbage)
+	}
 	if code := serve(p, os.Args[1:], os.Stdout, os.Stderr); code != 0 {
 		os.Exit(code)
 	}
