@@ -17,7 +17,7 @@ const (
 	// may have taken for the next to be thought a short one.
 	groupTime = 50 * time.Millisecond
 	// groupMost is how many results are held back.
-	groupMost = 32
+	groupMost = 64
 	// flushTime bounds a Flush once the conversation has to end.
 	flushTime = 10 * time.Second
 )

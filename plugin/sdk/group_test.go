@@ -84,6 +84,9 @@ func deferring() (*bench, *deferrer) {
 			panic("boom")
 		case "long":
 			time.Sleep(60 * time.Millisecond)
+		case "q": // quick
+			time.Sleep(time.Millisecond / 2)
+			return nil
 		}
 		time.Sleep(time.Millisecond)
 		return nil
@@ -181,10 +184,10 @@ func TestGroup(t *testing.T) {
 			did: "long, a, b+, c, flush after 2", want: "0 marker; 1 marker; 2 marker; 3 marker",
 		},
 		{
-			name: "more than are held", words: "a" + strings.Repeat(" b", 40),
-			did: "a" + strings.Repeat(", b+", 32) + ", flush after 1" + strings.Repeat(", b+", 7) + ", b, flush after 33",
+			name: "more than are held", words: "a" + strings.Repeat(" q", 80),
+			did: "a" + strings.Repeat(", q+", 64) + ", flush after 1" + strings.Repeat(", q+", 15) + ", q, flush after 65",
 			want: strings.TrimSuffix(strings.Join(func() (list []string) {
-				for i := range 41 {
+				for i := range 81 {
 					list = append(list, fmt.Sprintf("%d marker", i))
 				}
 				return list
