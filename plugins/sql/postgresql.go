@@ -294,23 +294,29 @@ func (p *postgresql) flush(ctx context.Context) error {
 	if len(list) == 0 {
 		return nil
 	}
+	changes, executions := make([]string, len(list)), make([]string, len(list))
+	for i, m := range list {
+		changes[i], executions[i] = m.changeID, m.executionID
+	}
 	durable := func(c *pgx.Conn) error {
-		tag, err := c.Exec(ctx, "UPDATE "+p.settings.fence+" SET token = token WHERE scope = $1", scope)
+		// Both are one transaction. The server may have failed since, behind a pooler
+		// without anybody noticing; what it still has is durable when this is.
+		b := &pgx.Batch{}
+		b.Queue("UPDATE "+p.settings.fence+" SET token = token WHERE scope = $1", scope)
+		b.Queue("SELECT count(*) FROM "+p.settings.marker+" m JOIN unnest($2::text[], $3::text[]) AS held (change_id, execution_id) "+
+			"ON m.change_id = held.change_id AND m.execution_id = held.execution_id WHERE m.scope = $1 AND m.step = $4", scope, changes, executions, whole)
+		results := c.SendBatch(ctx, b)
+		tag, err := results.Exec()
 		if err == nil && tag.RowsAffected() != 1 {
 			err = errors.New("the row of the fence is not there")
 		}
-		if err != nil {
-			return err
-		}
-		// The server may have failed in between, behind a pooler without anybody
-		// noticing. What it still has is durable now.
-		changes, executions := make([]string, len(list)), make([]string, len(list))
-		for i, m := range list {
-			changes[i], executions[i] = m.changeID, m.executionID
-		}
 		var n int
-		err = c.QueryRow(ctx, "SELECT count(*) FROM "+p.settings.marker+" m JOIN unnest($2::text[], $3::text[]) AS held (change_id, execution_id) "+
-			"ON m.change_id = held.change_id AND m.execution_id = held.execution_id WHERE m.scope = $1 AND m.step = $4", scope, changes, executions, whole).Scan(&n)
+		if err == nil {
+			err = results.QueryRow().Scan(&n)
+		}
+		if cerr := results.Close(); err == nil {
+			err = cerr
+		}
 		if err == nil && n != len(list) {
 			err = fmt.Errorf("the server has the markers of %d of %d transactions: it has failed with what it had not written yet", n, len(list))
 		}

@@ -24,6 +24,9 @@ type dialect struct {
 	key string
 	// extra are the columns that are added to the audit table.
 	extra []string
+	// together: one transaction makes all tables, and one statement adds all columns
+	// that are not there.
+	together bool
 	// ownDDL are the tables that are only ours; %s is the audit table's name.
 	ownDDL []string
 	// index makes the index that newest entries are found with.
@@ -95,21 +98,22 @@ func postgresqlDialect() dialect {
 			"transaction_flag BOOLEAN,system_change BOOLEAN)",
 		lockDDL: `CREATE TABLE IF NOT EXISTS %s ("key" VARCHAR(255) PRIMARY KEY, status VARCHAR(32), owner VARCHAR(255), expires_at TIMESTAMP)`,
 		key:     `"key"`,
-		extra:   extraColumns("BIGINT", "VARCHAR(255)", "TEXT"),
-		ownDDL:  ownTables("VARCHAR(255)", "BIGSERIAL PRIMARY KEY", "BYTEA"),
-		index:   "CREATE INDEX IF NOT EXISTS %[1]s_change ON %[1]s (change_id, id)",
-		now:     "(clock_timestamp() AT TIME ZONE ?)",
-		plus:    func(expr string) string { return expr + " + (?::bigint * interval '1 millisecond')" },
-		zone:    func(z *time.Location) any { return z.String() },
-		share:   " FOR SHARE", update: " FOR UPDATE", dollar: true,
+		extra:   extraColumns("BIGINT", "VARCHAR(255)", "TEXT"), together: true,
+		ownDDL: ownTables("VARCHAR(255)", "BIGSERIAL PRIMARY KEY", "BYTEA"),
+		index:  "CREATE INDEX IF NOT EXISTS %[1]s_change ON %[1]s (change_id, id)",
+		now:    "(clock_timestamp() AT TIME ZONE ?)",
+		plus:   func(expr string) string { return expr + " + (?::bigint * interval '1 millisecond')" },
+		zone:   func(z *time.Location) any { return z.String() },
+		share:  " FOR SHARE", update: " FOR UPDATE", dollar: true,
 		insertMissing: "INSERT INTO flamingockStore (name, id, token) VALUES (?, ?, 0) ON CONFLICT (name) DO NOTHING",
 		newest:        skipScan,
 		encode:        wall("2006-01-02 15:04:05.000000"), precision: time.Microsecond,
 		transient: func(err error) bool { return pgState(err, "40001", "40P01", "55P03") },
-		exists:    func(err error) bool { return pgState(err, "42701", "42P07", "42710") },
-		missing:   func(err error) bool { return pgState(err, "42P01", "42703") },
-		patience:  "SET LOCAL idle_in_transaction_session_timeout = '5s'",
-		turn:      "SELECT pg_advisory_lock(704711924)", endTurn: "SELECT pg_advisory_unlock(704711924)",
+		// The last one is what instances that make a table at once are told.
+		exists:   func(err error) bool { return pgState(err, "42701", "42P07", "42710", "23505") },
+		missing:  func(err error) bool { return pgState(err, "42P01", "42703") },
+		patience: "SET LOCAL idle_in_transaction_session_timeout = '5s'",
+		turn:     "SELECT pg_advisory_lock(704711924)", endTurn: "SELECT pg_advisory_unlock(704711924)",
 	}
 }
 
@@ -239,16 +243,48 @@ func (s *Store) create(ctx context.Context) error {
 	}
 	list := []string{fmt.Sprintf(s.d.auditDDL, s.audit), fmt.Sprintf(s.d.lockDDL, s.lock)}
 	list = append(list, s.d.ownDDL...)
-	for _, c := range s.d.extra {
-		list = append(list, "ALTER TABLE "+s.audit+" ADD COLUMN "+c)
+	if s.d.together {
+		list = append(list, "ALTER TABLE "+s.audit+" ADD COLUMN IF NOT EXISTS "+strings.Join(s.d.extra, ", ADD COLUMN IF NOT EXISTS "))
+	} else {
+		for _, c := range s.d.extra {
+			list = append(list, "ALTER TABLE "+s.audit+" ADD COLUMN "+c)
+		}
 	}
 	list = append(list, fmt.Sprintf(s.d.index, s.audit))
+	if s.d.together {
+		// Java's services do not take turns with ours, and may make one of them.
+		if err := together(ctx, conn, list); err == nil || !s.d.exists(err) && !s.d.transient(err) {
+			return created(err)
+		}
+	}
 	for _, q := range list {
 		if err := s.patient(ctx, func() error { return s.quietly(ctx, conn, q) }); err != nil {
-			return fmt.Errorf("create the tables: %w", err)
+			return created(err)
 		}
 	}
 	return nil
+}
+
+func created(err error) error {
+	if err != nil {
+		return fmt.Errorf("create the tables: %w", err)
+	}
+	return nil
+}
+
+// together runs statements as one transaction.
+func together(ctx context.Context, conn *sql.Conn, list []string) error {
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // it fails where there is nothing to roll back
+	for _, q := range list {
+		if _, err := tx.ExecContext(ctx, q); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
 }
 
 // quietly runs a statement that may find its work done.
