@@ -16,6 +16,8 @@ type result struct {
 	// apply, idle and long are samples by tool: applying, nothing to do after
 	// that, and nothing to do with the long history.
 	apply, idle, long map[string][]sample
+	// look are samples of only looking at the files of the long history.
+	look []sample
 	// writes are durable writes by tool, of one apply, or what stands for them.
 	writes map[string]float64
 	unit   string
@@ -38,6 +40,9 @@ func measure(ctx context.Context, o options, bin string, db database, dir string
 		if err := m.round(ctx, o, list, r); err != nil {
 			return nil, err
 		}
+		// Another one is the first of the next round, after what making the places
+		// has left to do for the disk.
+		list = append(slices.Clone(list[1:]), list[0])
 	}
 	_, _ = fmt.Fprintf(log, "%s: counting %s\n", db.title(), r.unit)
 	for _, t := range list {
@@ -157,6 +162,11 @@ func (m *measurer) history(ctx context.Context, o options, list []tool, r *resul
 			}
 			r.long[t.name] = append(r.long[t.name], s)
 		}
+		s, err := looker(m.bin).start(ctx, m.bin, dirs["flamingock"], ins["flamingock"])
+		if err != nil {
+			return err
+		}
+		r.look = append(r.look, s)
 	}
 	for _, t := range list {
 		if err := m.db.check(ctx, ins[t.name], o.history-1); err != nil {

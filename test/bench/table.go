@@ -14,6 +14,7 @@ func (r *result) write(w io.Writer, o options) {
 	r.table(w, fmt.Sprintf("apply %d changes", o.changes), r.apply, true)
 	r.table(w, fmt.Sprintf("nothing to do at %d applied changes", o.changes), r.idle, false)
 	r.table(w, fmt.Sprintf("nothing to do at %d applied changes", o.history), r.long, false)
+	_, _ = fmt.Fprintf(w, "looking at the names, sizes and times of %d files alone, with no database: %s\n", o.history, short(wall(r.look)))
 	if !r.has("goose") {
 		ratio := ratio(r.apply, "flamingock", "floor")
 		_, _ = fmt.Fprintf(w, "goal: apply %.2f x floor, at most 2.00: %s\n", ratio, verdict(ratio <= 2))

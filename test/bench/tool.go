@@ -26,6 +26,7 @@ func build(ctx context.Context, dir string) (bin string, err error) {
 		{main, "flamingock", "./cmd/host"},
 		{".", "goose-run", module + "/test/bench/cmd/goose-run"},
 		{".", "floor-run", module + "/test/bench/cmd/floor-run"},
+		{".", "stat-run", module + "/test/bench/cmd/stat-run"},
 	}
 	plugins := []string{"sql", "mongodb", "dynamodb"}
 	for _, name := range plugins {
@@ -79,6 +80,15 @@ func tools(bin string) []tool {
 				return []string{filepath.Join(bin, "floor-run"), db.name, db.dsn, "scripts"}
 			},
 		},
+	}
+}
+
+// looker is the program that only looks at the files of flamingock's changes. It is
+// no tool: it applies nothing.
+func looker(bin string) tool {
+	return tool{
+		name: "stat", write: writeProject,
+		args: func(instance) []string { return []string{filepath.Join(bin, "stat-run"), "changes"} },
 	}
 }
 
